@@ -1,0 +1,43 @@
+"""The frozen data that flows between stages. Nothing here computes, reads or prints."""
+
+from ferrosight.types.catalogue import Catalogue, FitPatch, NullCalibration
+from ferrosight.types.config import Config
+from ferrosight.types.evidence import EvidenceMap
+from ferrosight.types.field import AxisSupport, FieldMap, Noise
+from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
+from ferrosight.types.grid import Grid
+from ferrosight.types.label import Label
+from ferrosight.types.progress import Progress
+from ferrosight.types.scan import PhaseSign, Scan
+from ferrosight.types.schema import CLUSTERS, FITS, NULLS, SCHEMAS, TRUTH, Column, TableSchema
+from ferrosight.types.table import Table
+from ferrosight.types.truth import Truth
+
+__all__ = [
+    "CLUSTERS",
+    "FITS",
+    "FLAG_INFO",
+    "NULLS",
+    "SCHEMAS",
+    "TRUTH",
+    "AxisSupport",
+    "Catalogue",
+    "Column",
+    "Config",
+    "EvidenceMap",
+    "FieldMap",
+    "FitPatch",
+    "Flag",
+    "Grid",
+    "Label",
+    "Noise",
+    "NullCalibration",
+    "PhaseSign",
+    "Progress",
+    "Scan",
+    "Table",
+    "TableSchema",
+    "Truth",
+    "flag_names",
+    "rejects",
+]

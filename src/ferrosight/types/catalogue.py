@@ -1,0 +1,92 @@
+"""Candidates, the null they were judged against, and the catalogue that a scan ends in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrosight.types._validate import frozen_array, set_field
+from ferrosight.types.label import Label
+from ferrosight.types.scan import PhaseSign
+from ferrosight.types.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class FitPatch:
+    """One fitted window, for pictures: all (echo, x, y, z) complex64, background included.
+
+    ``origin_ijk`` is the voxel index of the patch's first voxel; voxels left out of the fit are NaN in
+    ``data``; ``background`` is what the model would be with no cluster.
+    """
+
+    cluster_id: str
+    origin_ijk: tuple[int, int, int]
+    data: NDArray[np.complex64]
+    model: NDArray[np.complex64]
+    background: NDArray[np.complex64]
+
+    def __post_init__(self) -> None:
+        shape = np.asarray(self.data).shape
+        for name in ("data", "model", "background"):
+            set_field(self, name, frozen_array(name, getattr(self, name), np.complex64, shape))
+
+
+@dataclass(frozen=True)
+class NullCalibration:
+    """How this scan's own false-positive rate was measured.
+
+    ``candidates`` holds every class's candidates (schema NULLS). ``tail_*`` describe the exponential-type
+    tail of the harmonic decoys above ``tail_threshold`` (score): the expected number of false candidates
+    scoring at least s is ``tail_rate · exp(-(g(s) - g(tail_threshold)) / tail_scale)`` with g(s) = s²/2.
+    ``n_accepted`` and ``n_opposite_accepted`` are counted at ``score_threshold``, the lowest accepted score.
+    ``counts_at_threshold`` maps each class to its number of candidates at that score or above.
+    """
+
+    candidates: Table
+    tail_threshold: float
+    tail_rate: float
+    tail_scale: float
+    tail_scale_err: float
+    n_decoys_in_tail: int
+    score_threshold: float
+    counts_at_threshold: Mapping[str, int]
+    class_spread: Mapping[str, float]
+    source: str = "decoys"
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every candidate of a scan, judged, with its moment, iron and cells.
+
+    ``clusters`` and ``fits`` have the same rows in the same order (strongest score first). ``notes`` are
+    sentences that a reader of the numbers must know (assumptions, what was found in the scan).
+    """
+
+    clusters: Table
+    fits: Table
+    null: NullCalibration
+    patches: tuple[FitPatch, ...]
+    phase_sign: PhaseSign
+    phase_sign_source: str
+    point_spread: str
+    q_threshold: float
+    label: Label | None = None
+    ms_am2_per_kg_fe: float | None = None
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> Table:
+        """The accepted rows of ``clusters``."""
+        return self.clusters.where(self.clusters["status"] == "accepted")
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The clusters table as a pandas data frame."""
+        return self.clusters.to_pandas()

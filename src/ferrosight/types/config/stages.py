@@ -1,0 +1,48 @@
+"""One frozen configuration per stage. Names carry units; every field has a default, bounds and a sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ferrosight.types.config._setting import StageConfig, setting
+
+
+@dataclass(frozen=True)
+class FieldConfig(StageConfig):
+    """Field, noise and mask."""
+
+    background_mm: float = setting(
+        0.0, "Width of the smooth background taken off the field map, mm; 0 chooses 8 voxels.", low=0.0, high=100.0
+    )
+    mask_snr: float = setting(
+        4.0, "Tissue is where the smoothed magnitude exceeds this many noise standard deviations.", low=1.0, high=100.0
+    )
+
+
+@dataclass(frozen=True)
+class ClustersConfig(StageConfig):
+    """Detection, refit and judgement."""
+
+    q: float = setting(0.05, "False discovery rate at which candidates are accepted.", low=1e-6, high=0.5)
+    screen_z: float = setting(
+        4.5, "Candidates are refitted where the screening statistic exceeds this.", low=2.0, high=20.0
+    )
+
+
+@dataclass(frozen=True)
+class QuantifyConfig(StageConfig):
+    """Moment to iron to cells."""
+
+    cell_to_cell_cv: float = setting(
+        0.5,
+        "Relative spread of iron between single cells (an assumption); it averages out over many cells.",
+        low=0.0,
+        high=5.0,
+    )
+
+
+@dataclass(frozen=True)
+class ReportConfig(StageConfig):
+    """The report."""
+
+    gallery_size: int = setting(24, "How many of the strongest clusters the report shows one by one.", low=0, high=500)

@@ -1,0 +1,88 @@
+"""The one registry of what can be said against, or about, a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+
+class Flag(IntFlag):
+    """Bits that a candidate may carry. ``FLAG_INFO`` says what each means and whether it rejects."""
+
+    NONE = 0
+    NOT_SIGNIFICANT = 1 << 0
+    OPPOSITE_POLARITY = 1 << 1
+    VEIN = 1 << 2
+    BUBBLE = 1 << 3
+    FIT_FAILED = 1 << 4
+    NOT_A_DIPOLE = 1 << 5
+    DUPLICATE = 1 << 6
+    POOR_FIT = 1 << 7
+    WINDOWS_DISAGREE = 1 << 8
+    PARTIAL_WINDOW = 1 << 9
+    JOINT_FIT = 1 << 10
+    BUBBLE_NOT_EXCLUDED = 1 << 11
+    SIGN_UNKNOWN = 1 << 12
+    CORE_RESOLVED = 1 << 13
+    NO_DECOYS = 1 << 14
+
+
+@dataclass(frozen=True)
+class FlagInfo:
+    """What a flag means: its name in tables, whether it rejects, and a sentence."""
+
+    name: str
+    rejects: bool
+    description: str
+
+
+FLAG_INFO: dict[Flag, FlagInfo] = {
+    Flag.NOT_SIGNIFICANT: FlagInfo("not_significant", True, "Its q-value is above the threshold chosen for this run."),
+    Flag.OPPOSITE_POLARITY: FlagInfo(
+        "opposite_polarity", True, "Its field has the sign opposite to iron's, as calcification has."
+    ),
+    Flag.VEIN: FlagInfo("vein", True, "A magnetised cylinder explains it better than a point does."),
+    Flag.BUBBLE: FlagInfo(
+        "bubble", True, "A gas bubble, whose signal void is bound to its moment, explains it better."
+    ),
+    Flag.FIT_FAILED: FlagInfo("fit_failed", True, "The fit did not converge; its numbers are missing."),
+    Flag.NOT_A_DIPOLE: FlagInfo(
+        "not_a_dipole", True, "Another pattern of the same radial shape explains it better than iron does."
+    ),
+    Flag.DUPLICATE: FlagInfo("duplicate", True, "A stronger candidate at the same place explains it."),
+    Flag.POOR_FIT: FlagInfo("poor_fit", False, "χ² per degree of freedom is above 1; errors are inflated by its root."),
+    Flag.WINDOWS_DISAGREE: FlagInfo(
+        "windows_disagree", False, "Inner and outer windows give different moments; the error covers both."
+    ),
+    Flag.PARTIAL_WINDOW: FlagInfo(
+        "partial_window", False, "Part of the fitting window lies outside the image or mask."
+    ),
+    Flag.JOINT_FIT: FlagInfo("joint_fit", False, "Fitted together with overlapping neighbours."),
+    Flag.BUBBLE_NOT_EXCLUDED: FlagInfo(
+        "bubble_not_excluded", False, "This scan cannot tell a gas bubble of the same moment from iron here."
+    ),
+    Flag.SIGN_UNKNOWN: FlagInfo("sign_unknown", False, "The sign of phase is unknown; both polarities were tested."),
+    Flag.CORE_RESOLVED: FlagInfo(
+        "core_resolved", False, "The cluster is larger than a point; a core radius was fitted."
+    ),
+    Flag.NO_DECOYS: FlagInfo(
+        "no_decoys", False, "Too few decoys to calibrate from this scan; theory was used instead."
+    ),
+}
+
+
+def flag_names(bits: int, *, rejecting: bool | None = None) -> str:
+    """Names of the set bits joined by ``;`` ("" where none).
+
+    ``rejecting=True`` keeps only the reasons for rejection, ``False`` only the remarks, ``None`` both.
+    """
+    return ";".join(
+        info.name
+        for flag, info in FLAG_INFO.items()
+        if bits & flag and (rejecting is None or info.rejects == rejecting)
+    )
+
+
+def rejects(bits: int) -> bool:
+    """Whether any of the set bits rejects the candidate."""
+    return any(bits & flag for flag, info in FLAG_INFO.items() if info.rejects)

@@ -1,0 +1,139 @@
+"""One schema per table: it yields validation, TSV headings, JSON data dictionaries and documentation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+Dtype = Literal["string", "number", "integer", "boolean"]
+
+#: Version of every table's layout. A column is added with a minor step, renamed or removed never.
+SCHEMA_VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name (units included), unit, type, and one sentence."""
+
+    name: str
+    unit: str
+    dtype: Dtype
+    description: str
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The columns of a table, in order."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    version: str = SCHEMA_VERSION
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Column names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column called ``name``."""
+        return next(column for column in self.columns if column.name == name)
+
+
+def _position(axis: str) -> tuple[Column, Column]:
+    return (
+        Column(f"{axis}_mm", "mm", "number", f"Position along {axis} in scanner RAS+ space."),
+        Column(f"{axis}_mm_err", "mm", "number", f"One standard deviation of {axis}_mm."),
+    )
+
+
+_XYZ = [_position(axis) for axis in "xyz"]
+_INTERVAL = "{} of the 95 % interval of the {}."
+
+CLUSTERS = TableSchema(
+    "clusters",
+    "Candidate clusters of labelled cells found in one scan, accepted and rejected.",
+    (
+        Column("cluster_id", "", "string", "Made from the visit and the position, so it is the same in every run."),
+        *(value for value, _ in _XYZ),
+        *(error for _, error in _XYZ),
+        Column("moment_am2", "A m²", "number", "Magnetic moment; negative where the polarity is opposite to iron's."),
+        Column("moment_am2_err", "A m²", "number", "One standard deviation of the moment."),
+        Column("iron_pg", "pg", "number", "Mass of iron: moment over the label's magnetisation at this field."),
+        Column("iron_pg_low", "pg", "number", _INTERVAL.format("Lower end", "iron mass")),
+        Column("iron_pg_high", "pg", "number", _INTERVAL.format("Upper end", "iron mass")),
+        Column("n_cells", "1", "number", "Number of labelled cells: iron mass over iron per cell."),
+        Column("n_cells_low", "1", "number", _INTERVAL.format("Lower end", "number of cells")),
+        Column("n_cells_high", "1", "number", _INTERVAL.format("Upper end", "number of cells")),
+        Column("score", "1", "number", "Signed root of the studentised likelihood ratio, in standard deviations."),
+        Column("p_value", "1", "number", "Chance that a false candidate of this scan scores at least as much."),
+        Column("q_value", "1", "number", "Smallest false discovery rate at which this candidate is accepted."),
+        Column("expected_false", "1", "number", "False candidates of at least this score expected in this scan."),
+        Column("status", "", "string", "accepted or rejected."),
+        Column("reasons", "", "string", "Why it was rejected: names from the flag registry, joined by ';'."),
+        Column(
+            "estimator", "", "string", "What gave the moment: point, core (finite radius) or joint (with neighbours)."
+        ),
+    ),
+)
+
+FITS = TableSchema(
+    "fits",
+    "How well each candidate was fitted: one row per row of the clusters table.",
+    (
+        Column("cluster_id", "", "string", "As in the clusters table."),
+        *(
+            Column(f"{a}_voxel", "voxel", "number", f"Fractional voxel index {a}; 0 is the first voxel's centre.")
+            for a in "ijk"
+        ),
+        Column("chi2_dof", "1", "number", "χ² per degree of freedom of the fit in its window."),
+        Column("error_inflation", "1", "number", "Factor by which the fit's errors were inflated."),
+        Column("moment_inner_am2", "A m²", "number", "Moment from the inner half of the window alone."),
+        Column("moment_inner_am2_err", "A m²", "number", "One standard deviation of the inner moment."),
+        Column("moment_outer_am2", "A m²", "number", "Moment from the outer half of the window alone."),
+        Column("moment_outer_am2_err", "A m²", "number", "One standard deviation of the outer moment."),
+        Column("core_radius_um", "µm", "number", "Radius inside which the field stops growing; n/a for a point."),
+        Column(
+            "cylinder_delta_chi2",
+            "1",
+            "number",
+            "χ² of a cylinder less that of the point, at χ²/dof = 1; below 0 a vein fits better.",
+        ),
+        Column(
+            "bubble_delta_chi2",
+            "1",
+            "number",
+            "χ² of a bubble less that of the cluster, at χ²/dof = 1; below 0 a bubble fits better.",
+        ),
+        Column("n_neighbours", "1", "integer", "Overlapping clusters fitted together with this one."),
+        Column("window_fraction", "1", "number", "Share of the fitting window inside image and mask."),
+        Column("remarks", "", "string", "Cautions that do not reject: names from the flag registry, joined by ';'."),
+    ),
+)
+
+NULLS = TableSchema(
+    "nulls",
+    "Candidates of every class found by the same code: the target, its opposite and the other harmonics.",
+    (
+        Column("pattern", "", "string", "dipole, opposite, xz, yz, xy or x2-y2."),
+        Column("sign", "1", "integer", "+1 or -1: the sign of the fitted amplitude."),
+        *(value for value, _ in _XYZ),
+        Column("screen_z", "1", "number", "Studentised screening statistic at the peak."),
+        Column("score", "1", "number", "Score after the complex refit, standardised by its class's own spread."),
+    ),
+)
+
+TRUTH = TableSchema(
+    "truth",
+    "What a simulated scan really holds.",
+    (
+        *(value for value, _ in _XYZ),
+        Column("moment_am2", "A m²", "number", "Magnetic moment."),
+        Column("iron_pg", "pg", "number", "Mass of iron; n/a for what is not iron."),
+        Column("n_cells", "1", "number", "Number of labelled cells; n/a for what is not a labelled cluster."),
+        Column("kind", "", "string", "labelled, vein, haemorrhage, air or calcification."),
+    ),
+)
+
+SCHEMAS: dict[str, TableSchema] = {schema.name: schema for schema in (CLUSTERS, FITS, NULLS, TRUTH)}
