@@ -1,0 +1,17 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real scans, from $FERROSIGHT_DATA; tests that need it are skipped where it is absent."""
+    folder = os.environ.get("FERROSIGHT_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("real scans are needed: set FERROSIGHT_DATA to their folder")
+    return Path(folder)
