@@ -6,7 +6,7 @@ from ferrosight.types.evidence import EvidenceMap
 from ferrosight.types.field import AxisSupport, FieldMap, Noise
 from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
 from ferrosight.types.grid import Grid
-from ferrosight.types.label import Label
+from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, NULLS, SCHEMAS, TRUTH, Column, TableSchema
@@ -29,6 +29,7 @@ __all__ = [
     "FitPatch",
     "Flag",
     "Grid",
+    "IronPerCell",
     "Label",
     "Noise",
     "NullCalibration",

@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ferrosight.errors import LabelError
+
+
+@dataclass(frozen=True)
+class IronPerCell:
+    """Iron in one labelled cell on the day of the scan.
+
+    ``mean_pg`` is the mean over cells and batches, ``sd_pg`` the standard deviation *between batches* of
+    cells (how far the mean of this batch may lie from ``mean_pg``); the spread between single cells is a
+    setting of the quantify stage.
+    """
+
+    mean_pg: float
+    sd_pg: float
+    source: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mean_pg < math.inf:
+            raise LabelError(f"iron per cell must be a positive number of pg, but is {self.mean_pg}.")
+        if not 0 <= self.sd_pg < math.inf:
+            raise LabelError(
+                f"the spread of iron per cell must be zero or a positive number of pg, but is {self.sd_pg}."
+            )
+
+    @property
+    def rel_sd(self) -> float:
+        """Spread between batches over the mean."""
+        return self.sd_pg / self.mean_pg
 
 
 @dataclass(frozen=True)
@@ -41,7 +69,15 @@ class Label:
             raise LabelError(
                 f"label {self.label_id}: core_diameter_nm must lie between 0.5 and 100, but is {self.core_diameter_nm}."
             )
-        if self.iron_per_cell_pg is not None and self.iron_per_cell_pg <= 0:
+        if (self.iron_per_cell_pg is None) != (self.iron_per_cell_sd_pg is None):
             raise LabelError(
-                f"label {self.label_id}: iron_per_cell_pg must be positive, but is {self.iron_per_cell_pg}."
+                f"label {self.label_id}: iron_per_cell_pg and iron_per_cell_sd_pg must be given together or not at all."
             )
+        self.load  # noqa: B018  (validates the load)
+
+    @property
+    def load(self) -> IronPerCell | None:
+        """Iron per cell, where the label fixes it."""
+        if self.iron_per_cell_pg is None or self.iron_per_cell_sd_pg is None:
+            return None
+        return IronPerCell(self.iron_per_cell_pg, self.iron_per_cell_sd_pg, self.iron_per_cell_source)
