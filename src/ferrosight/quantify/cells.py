@@ -1,0 +1,103 @@
+"""Magnetic moment to mass of iron to number of cells."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrosight.physics.labels import magnetisation_am2_per_kg_fe
+from ferrosight.quantify.interval import invert_measurement
+from ferrosight.types.catalogue import Catalogue
+from ferrosight.types.config import QuantifyConfig
+from ferrosight.types.label import IronPerCell, Label
+from ferrosight.types.table import Table
+
+PG_PER_KG = 1e15
+
+
+def quantify_clusters(
+    catalogue: Catalogue,
+    label: Label | None,
+    b0_t: float,
+    iron_per_cell: IronPerCell | None,
+    config: QuantifyConfig,
+) -> Catalogue:
+    """Fill iron (pg) and number of cells of every row whose moment has iron's polarity, with 95 % intervals.
+
+    Iron is the moment over the label's magnetisation at ``b0_t``; cells are iron over iron per cell
+    (``iron_per_cell``, else the label's own load). The iron interval holds the errors of moment and
+    magnetisation; that of the cells also the spread of iron per cell between batches, which no number of
+    cells averages out, and the spread between cells, which falls as 1/√N (it is that of one cell where
+    there is less than one). Without a label both are NaN, without a load the cells are. So are rows whose
+    moment is missing, zero or of the opposite polarity.
+    """
+    load = iron_per_cell or (label.load if label is not None else None)
+    if label is None:
+        return dataclasses.replace(
+            catalogue,
+            clusters=_without_numbers(catalogue.clusters),
+            notes=(*catalogue.notes, "No label was given: moments are measured, iron and cells are not."),
+        )
+    ms = magnetisation_am2_per_kg_fe(label, b0_t)
+    clusters = _fill(_without_numbers(catalogue.clusters), "iron_pg", ms / PG_PER_KG, label.ms_rel_sd, 0.0)
+    if load is not None:
+        fixed = float(np.hypot(np.hypot(label.ms_rel_sd, load.rel_sd), label.ms_rel_sd * load.rel_sd))
+        clusters = _fill(clusters, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, config.cell_to_cell_cv)
+    return dataclasses.replace(
+        catalogue,
+        clusters=clusters,
+        label=label,
+        ms_am2_per_kg_fe=ms,
+        notes=(*catalogue.notes, _iron_note(label, ms, b0_t), _cells_note(load, config)),
+    )
+
+
+def _fill(clusters: Table, name: str, moment_per_unit: float, fixed_rel_sd: float, single_cv: float) -> Table:
+    """``name``, ``name_low`` and ``name_high`` of the rows that can have them.
+
+    ``single_cv`` is a relative spread that averages out over the number wanted, ``fixed_rel_sd`` one that
+    does not; relative variances of independent factors multiply as (1 + a²)(1 + b²).
+    """
+    moment, err = clusters["moment_am2"], clusters["moment_am2_err"]
+    rows = np.flatnonzero(np.isfinite(moment) & np.isfinite(err) & (moment > 0) & (err >= 0))
+
+    def rel_sd(number: NDArray[np.float64]) -> NDArray[np.float64]:
+        averaged = single_cv**2 / np.maximum(number, 1.0)
+        return np.asarray(np.sqrt((1 + fixed_rel_sd**2) * (1 + averaged) - 1))
+
+    low, high = invert_measurement(moment[rows], err[rows], moment_per_unit, rel_sd)
+    columns = {}
+    for column, values in ((name, moment[rows] / moment_per_unit), (f"{name}_low", low), (f"{name}_high", high)):
+        columns[column] = np.full(len(clusters), np.nan)
+        columns[column][rows] = values
+    return clusters.with_columns(**columns)
+
+
+def _without_numbers(clusters: Table) -> Table:
+    missing = np.full(len(clusters), np.nan)
+    names = [f"{name}{end}" for name in ("iron_pg", "n_cells") for end in ("", "_low", "_high")]
+    return clusters.with_columns(**dict.fromkeys(names, missing))
+
+
+def _iron_note(label: Label, ms: float, b0_t: float) -> str:
+    core = ""
+    if label.core_diameter_nm is not None:
+        core = (
+            f", {ms / label.ms_am2_per_kg_fe:.0%} of saturation for a core of {label.core_diameter_nm:g} nm "
+            f"({label.core_source})"
+        )
+    return (
+        f"Iron is the moment over {ms:.1f} A m² per kg of iron ({label.name} at {b0_t:g} T{core}; "
+        f"one standard deviation {label.ms_rel_sd:.0%}; {label.ms_source})."
+    )
+
+
+def _cells_note(load: IronPerCell | None, config: QuantifyConfig) -> str:
+    if load is None:
+        return "No iron per cell was given: numbers of cells are not reported."
+    return (
+        f"Cells are iron over {load.mean_pg:g} pg per cell (± {load.sd_pg:.3g} pg between batches; {load.source}); "
+        f"a spread of {config.cell_to_cell_cv:.0%} between single cells (assumption) averages out over many."
+    )

@@ -1,0 +1,68 @@
+"""A 95 % interval for a noisy measurement divided by an uncertain conversion factor.
+
+The measurement is t·K·F + σ·Z for the wanted number t, the best value K of the factor, an uncertainty F
+(log-normal, mean 1) of that factor, and Gaussian noise Z. The interval holds every t under which the
+measurement is neither among the 2.5 % highest nor the 2.5 % lowest. That is exact when the assumptions
+hold, stays above zero, and needs no random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+Array = NDArray[np.float64]
+
+#: Integration over a standard normal variable: smooth integrands, so the trapezium rule converges fast.
+_NODES = np.linspace(-6.0, 6.0, 97)
+_WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
+_TAIL = 0.025
+_BISECTIONS = 40
+
+
+def invert_measurement(
+    measured: Array, measured_err: Array, factor: float, factor_rel_sd: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    """Ends of the 95 % interval of ``measured / factor``, each of the shape of ``measured`` (n,).
+
+    ``factor_rel_sd`` gives the relative standard deviation of the factor, as a function of the wanted number
+    (an average over N cells is the better known the larger N). The lower end is 0 where the measurement is
+    not significant. ``measured`` and ``measured_err`` must be finite and positive.
+    """
+    value = np.asarray(measured, dtype=np.float64) / factor
+    err = np.maximum(np.asarray(measured_err, dtype=np.float64) / factor, 1e-9 * value)
+    widest = np.sqrt(np.log1p(factor_rel_sd(np.zeros_like(value)) ** 2))
+    highest: Array = (value + 6 * err) * np.exp(6 * widest + widest**2)
+
+    def end(tail: float) -> Array:
+        low: Array = np.zeros_like(value)
+        high = highest
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            below = _chance_of_more(middle, value, err, factor_rel_sd(middle)) < tail
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return high
+
+    insignificant = ndtr(-value / err) >= _TAIL
+    return np.where(insignificant, 0.0, end(_TAIL)), end(1 - _TAIL)
+
+
+def _chance_of_more(t: Array, value: Array, err: Array, rel_sd: Array) -> Array:
+    """Chance that t·F + err·Z exceeds ``value``.
+
+    Integrated over the narrower of the two variables, where the other's distribution function is smooth.
+    """
+    log_var = np.log1p(rel_sd**2)[:, None]
+    log_sd = np.sqrt(np.maximum(log_var, 1e-18))
+    t, value, err = t[:, None], value[:, None], err[:, None]
+    over_noise = ndtr((_log(t) - _log(value - err * _NODES) - log_var / 2) / log_sd)
+    over_factor = ndtr((t * np.exp(log_sd * _NODES - log_var / 2) - value) / err)
+    return np.asarray(np.where(log_sd * value > err, over_noise, over_factor) @ _WEIGHTS)
+
+
+def _log(x: Array) -> Array:
+    # What is zero or less is exceeded by any positive number: its logarithm may be as low as one likes.
+    return np.asarray(np.log(np.maximum(x, 1e-300)))
