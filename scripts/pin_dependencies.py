@@ -13,6 +13,7 @@ It needs ``uv`` and nothing else. Run twice, it writes the same file.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -90,8 +91,8 @@ def toml_lines(pins: list[str]) -> str:
 
 
 def uv(arguments: list[str], folder: Path) -> str:
-    """What ``uv`` prints."""
-    done = subprocess.run(["uv", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    """What ``uv`` prints. ``uv run`` says in $UV which program it is."""
+    done = subprocess.run([os.environ.get("UV", "uv"), *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"uv {' '.join(arguments)} failed:\n{done.stderr}")
     return done.stdout
