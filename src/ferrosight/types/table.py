@@ -49,10 +49,10 @@ class Table:
 
     @classmethod
     def from_rows(cls, schema: TableSchema, rows: Sequence[Mapping[str, Any]]) -> Table:
-        """A table from one mapping per row; keys a row lacks are missing."""
-        names = [name for name in schema.names if any(name in row for row in rows)]
+        """A table from one mapping per row; keys a row lacks are missing, and unknown ones an error."""
+        names = dict.fromkeys(name for row in rows for name in row)
         blank = {column.name: _missing(column.dtype, 1)[0] for column in schema.columns}
-        return cls(schema, {name: np.array([row.get(name, blank[name]) for row in rows]) for name in names})
+        return cls(schema, {name: np.array([row.get(name, blank.get(name)) for row in rows]) for name in names})
 
     def __len__(self) -> int:
         return len(self.columns[self.schema.names[0]])
