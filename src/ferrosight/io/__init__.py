@@ -1,0 +1,33 @@
+"""Files in and out. Inputs are only ever read; outputs appear whole or not at all."""
+
+from ferrosight.io.atomic import write_json_atomic, write_text_atomic
+from ferrosight.io.bids import ImageFile, VisitFiles, find_visits, read_bids, read_visit
+from ferrosight.io.bids_write import write_scan, write_truth
+from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
+from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
+from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
+from ferrosight.io.tables import read_table, write_table
+
+__all__ = [
+    "ImageFile",
+    "NiftiImage",
+    "Participant",
+    "Session",
+    "VisitFiles",
+    "check_out_dir",
+    "find_visits",
+    "output_path",
+    "read_bids",
+    "read_nifti",
+    "read_participants",
+    "read_sessions",
+    "read_table",
+    "read_visit",
+    "write_dataset_description",
+    "write_json_atomic",
+    "write_nifti",
+    "write_scan",
+    "write_table",
+    "write_text_atomic",
+    "write_truth",
+]

@@ -1,0 +1,86 @@
+"""A Scan as a BIDS data set of its own, for simulated data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferrosight.errors import BidsError
+from ferrosight.io.atomic import write_text_atomic
+from ferrosight.io.bids_names import clean_label, visit_stem
+from ferrosight.io.nifti import write_nifti
+from ferrosight.io.outputs import check_own_dataset, write_raw_description
+from ferrosight.io.tables import format_tsv, read_tsv, write_table
+from ferrosight.types import PhaseSign, Scan, Truth
+
+
+def write_scan(scan: Scan, bids_dir: Path | str, *, description: str = "Simulated scans") -> tuple[Path, ...]:
+    """Write magnitude and phase (radians) with sidecars, and enter the subject; returns the images' paths.
+
+    One echo becomes ``T2starw``, more become ``MEGRE``. ``description`` names the data set; ``participants.tsv``
+    gains a line where the subject has none. Reading the folder back gives the same scan.
+
+    Raises
+    ------
+    BidsError
+        Where the scan has no subject, the folder is another data set, or an image of that name exists: nothing
+        is written over.
+    """
+    root = Path(bids_dir)
+    if not scan.subject:
+        raise BidsError("a scan needs a subject label to be written as BIDS, but has none.")
+    subject, session = clean_label("sub", scan.subject), clean_label("ses", scan.session)
+    stem = visit_stem(subject, session, run=clean_label("run", scan.run))
+    folder = root / f"sub-{subject}" / (f"ses-{session}" if session else "")
+    check_own_dataset(root, "raw")
+    images = _images(scan, folder / "anat", stem)
+    for path, _, _ in images:
+        if path.exists():
+            raise BidsError(f"{path} exists already and is not written over; choose an empty folder.")
+    write_raw_description(root, description)
+    _enter_participant(root / "participants.tsv", subject)
+    for path, data, sidecar in images:
+        write_nifti(data, scan.grid, path, sidecar)
+    return tuple(path for path, _, _ in images)
+
+
+def write_truth(truth: Truth, out_dir: Path | str, subject: str, session: str = "") -> Path:
+    """Write ``truth/sub-X[_ses-Y]_truth.tsv`` under ``out_dir``; returns its path.
+
+    ``.bidsignore`` gains the folder, so that the data set stays valid BIDS.
+    """
+    ignored = Path(out_dir) / ".bidsignore"
+    lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.exists() else []
+    if "truth/" not in lines:
+        write_text_atomic(ignored, "".join(f"{line}\n" for line in [*lines, "truth/"]))
+    stem = visit_stem(clean_label("sub", subject), clean_label("ses", session))
+    path, _ = write_table(truth.table, Path(out_dir) / "truth" / f"{stem}_truth.tsv", {"Seed": truth.seed})
+    return path
+
+
+def _images(scan: Scan, folder: Path, stem: str) -> list[tuple[Path, Any, dict[str, Any]]]:
+    """Path, data (x, y, z) and sidecar of every image of a scan."""
+    several = len(scan.echo_times_s) > 1
+    images = []
+    for index, (echo, time_s) in enumerate(zip(scan.signal, scan.echo_times_s, strict=True), start=1):
+        sidecar: dict[str, Any] = {
+            "EchoTime": float(time_s),
+            "MagneticFieldStrength": float(scan.b0_t),
+            "B0Direction": [float(v) for v in scan.b0_direction],
+        }
+        if scan.phase_sign is not PhaseSign.UNKNOWN:
+            sidecar["PhaseSign"] = scan.phase_sign.name.lower()
+        name = f"{stem}_echo-{index}" if several else stem
+        suffix = "MEGRE" if several else "T2starw"
+        images.append((folder / f"{name}_part-mag_{suffix}.nii.gz", np.abs(echo), sidecar))
+        images.append((folder / f"{name}_part-phase_{suffix}.nii.gz", np.angle(echo), {**sidecar, "Units": "rad"}))
+    return images
+
+
+def _enter_participant(path: Path, subject: str) -> None:
+    header, rows = read_tsv(path) if path.exists() else (("participant_id",), [])
+    if any(row.get("participant_id") == f"sub-{subject}" for row in rows):
+        return
+    write_text_atomic(path, format_tsv(header, [*rows, {"participant_id": f"sub-{subject}"}]))
