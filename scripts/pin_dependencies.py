@@ -92,7 +92,8 @@ def toml_lines(pins: list[str]) -> str:
 
 def uv(arguments: list[str], folder: Path) -> str:
     """What ``uv`` prints. ``uv run`` says in $UV which program it is."""
-    done = subprocess.run([os.environ.get("UV", "uv"), *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    command = [os.environ.get("UV", "uv"), *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"uv {' '.join(arguments)} failed:\n{done.stderr}")
     return done.stdout
