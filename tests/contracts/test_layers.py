@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -21,6 +22,23 @@ def lint_imports(config: Path, source: Path) -> subprocess.CompletedProcess[str]
 def test_every_room_imports_only_from_the_layers_below_it(root: Path) -> None:
     done = lint_imports(root / "pyproject.toml", root / "src")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_room_reaches_another_through_the_package(trees: dict[str, ast.Module]) -> None:
+    """``from ferrosight import analyse_scan`` would pass by the layers; only the version is taken that way."""
+    through = [
+        f"{path}:{node.lineno}"
+        for path, tree in trees.items()
+        if not path.startswith(("cli/", "review/"))
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Import) and any(alias.name == "ferrosight" for alias in node.names))
+        or (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "ferrosight"
+            and any(alias.name != "__version__" for alias in node.names)
+        )
+    ]
+    assert through == []
 
 
 @pytest.mark.parametrize(
