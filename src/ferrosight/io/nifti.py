@@ -13,6 +13,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from ferrosight.errors import ImageError
@@ -22,7 +23,7 @@ from ferrosight.types import Grid
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1e3, "micron": 1e-3}
 _SCANNER = 1
 #: What nibabel, gzip and the operating system raise for a file that is damaged or is no NIfTI.
-_UNREADABLE = (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, zlib.error)
+_UNREADABLE = (ImageFileError, HeaderDataError, WrapStructError, EOFError, OSError, ValueError, zlib.error)
 #: Light compression: noisy float32 hardly shrinks further, and takes several times as long.
 _GZIP_LEVEL = 1
 
