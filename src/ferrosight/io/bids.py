@@ -281,33 +281,30 @@ def _read_signal(
     Both parts are first kept as they are in the real and imaginary half, so that the scaling of phase is
     judged over all echoes at once and a large scan is held only once.
     """
-    blocks: list[NDArray[np.complex64]] = []
-    times: list[float] = []
+    times = [_echo_times_of_pair([metadata[file.path] for file in pair]) for pair in pairs]
+    stops = np.cumsum([len(t) for t in times])
     first: tuple[Path, Grid] | None = None
-    for pair in pairs:
-        left, right = (read_nifti(file.path) for file in pair)
-        first = first or (left.path, left.grid)
-        for image in (left, right):
+    for pair, stop, pair_times in zip(pairs, stops, times, strict=True):
+        for half, file in zip(("real", "imag"), pair, strict=True):
+            image = read_nifti(file.path)
+            if first is None:
+                first = (image.path, image.grid)
+                signal = np.empty((stops[-1], *image.grid.shape), dtype=np.complex64)
             _check_same_grid(*first, image.path, image.grid)
-        if len(left.data) != len(right.data):
-            raise ImageError(
-                f"{left.path} holds {len(left.data)} volumes, but {right.path} {len(right.data)}; "
-                "both parts of a scan need the same echoes."
-            )
-        blocks.append(np.empty(left.data.shape, dtype=np.complex64))
-        blocks[-1].real, blocks[-1].imag = left.data, right.data
-        times.extend(_echo_times_of_pair([metadata[file.path] for file in pair], len(left.data)))
+            if len(image.data) != len(pair_times):
+                raise SidecarError(
+                    f"{image.path} holds {len(image.data)} volume(s), but EchoTime gives {len(pair_times)} echo "
+                    "time(s); a 4-D file needs one echo time per volume."
+                )
+            setattr(signal[stop - len(pair_times) : stop], half, image.data)
     assert first is not None
     if pairs[0][0].part == "mag":
-        _to_complex(blocks, pairs, metadata)
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), first[1], times
+        _to_complex(signal, stops, pairs, metadata)
+    return signal, first[1], [t for pair_times in times for t in pair_times]
 
 
-def _echo_times_of_pair(pair: Sequence[Metadata], n_volumes: int) -> tuple[float, ...]:
-    def read(metadata: Metadata) -> tuple[float, ...] | None:
-        return sidecars.echo_times_s(metadata, n_volumes)
-
-    times = sidecars.agreed_value("EchoTime", pair, read)
+def _echo_times_of_pair(pair: Sequence[Metadata]) -> tuple[float, ...]:
+    times = sidecars.agreed_value("EchoTime", pair, sidecars.echo_times_s)
     if times is None:
         raise pair[0].missing("EchoTime", "add it, in seconds.")
     return times
@@ -328,26 +325,27 @@ def _check_same_grid(first: Path, grid: Grid, second: Path, other: Grid) -> None
 
 
 def _to_complex(
-    blocks: Sequence[NDArray[np.complex64]],
+    signal: NDArray[np.complex64],
+    stops: NDArray[np.int64],
     pairs: Sequence[tuple[ImageFile, ImageFile]],
     metadata: Mapping[Path, Metadata],
 ) -> None:
-    """Turn magnitude + i·stored phase into magnitude · exp(i phase), in place."""
-    for block, (mag, _) in zip(blocks, pairs, strict=True):
-        lowest = float(block.real.min())
+    """Turn magnitude + i·stored phase into magnitude · exp(i phase), in place; pair k ends before ``stops[k]``."""
+    for index, volume in enumerate(signal):
+        lowest = float(volume.real.min())
         if lowest < 0:
+            path = pairs[int(np.searchsorted(stops, index, side="right"))][0].path
             raise ImageError(
-                f"{mag.path}: magnitude must not be negative, but reaches {lowest:g}; "
+                f"{path}: magnitude must not be negative, but reaches {lowest:g}; "
                 "if it is a real part, name it part-real."
             )
     phases = [metadata[phase.path] for _, phase in pairs]
     units = sidecars.agreed_value("Units", phases, lambda m: m.text("Units")) or ""
     manufacturer = sidecars.agreed_value("Manufacturer", phases, lambda m: m.text("Manufacturer")) or ""
-    low = min(float(block.imag.min()) for block in blocks)
-    high = max(float(block.imag.max()) for block in blocks)
-    convention = find_phase_convention(low, high, units, manufacturer, pairs[0][1].path)
+    convention = find_phase_convention(
+        float(signal.imag.min()), float(signal.imag.max()), units, manufacturer, pairs[0][1].path
+    )
     _LOG.info("%s: phase read as %s.", pairs[0][1].path, convention.name)
-    for block in blocks:
-        for volume in block:
-            phase = volume.imag * np.float32(convention.rad_per_unit) + np.float32(convention.offset_rad)
-            volume[...] = volume.real * np.exp(1j * phase)
+    for volume in signal:
+        phase = volume.imag * np.float32(convention.rad_per_unit) + np.float32(convention.offset_rad)
+        volume[...] = volume.real * np.exp(1j * phase)

@@ -106,19 +106,15 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def echo_times_s(metadata: Metadata, n_volumes: int) -> tuple[float, ...] | None:
+def echo_times_s(metadata: Metadata) -> tuple[float, ...] | None:
     """Echo time of each volume of one file, seconds: ``EchoTime`` is a number, or a list for a 4-D file."""
     value = metadata.values.get("EchoTime")
     if value is None:
         return None
     times = value if isinstance(value, list) else [value]
-    if any(isinstance(t, bool) or not isinstance(t, int | float) or not math.isfinite(t) or t <= 0 for t in times):
+    good = [isinstance(t, int | float) and not isinstance(t, bool) and math.isfinite(t) and t > 0 for t in times]
+    if not good or not all(good):
         raise metadata.wrong("EchoTime", "a positive number of seconds, or a list of them")
-    if len(times) != n_volumes:
-        raise SidecarError(
-            f"{metadata.image} holds {n_volumes} volume(s), but EchoTime gives {len(times)} echo time(s); "
-            "a 4-D file needs one echo time per volume."
-        )
     if max(times) > _MAX_ECHO_TIME_S:
         raise SidecarError(
             f"{metadata.image}: EchoTime must be in seconds, but is {max(times):g}, which looks like milliseconds; "
@@ -180,7 +176,8 @@ def agreed_value(field: str, images: Sequence[Metadata], read: Callable[[Metadat
         return None
     first_image, first = stated[0]
     for image, value in stated[1:]:
-        same = value == first if isinstance(value, str) else np.allclose(value, first, rtol=1e-5, atol=1e-9)
+        numbers = not isinstance(value, str) and np.shape(value) == np.shape(first)
+        same = np.allclose(value, first, rtol=1e-5, atol=1e-9) if numbers else value == first
         if not same:
             raise SidecarError(
                 f"{field} must be the same for {first_image} and {image}, but is {_show(first)} and {_show(value)}; "

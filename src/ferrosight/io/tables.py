@@ -67,7 +67,7 @@ def read_table(schema: TableSchema, path: Path) -> Table:
 def read_tsv(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
     """Column names, and one mapping per line, of a TSV file; BidsError names the file and line."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise BidsError(f"{path}: a table was expected here, but there is no such file.") from error
     except (OSError, ValueError) as error:
