@@ -1,0 +1,50 @@
+"""What was run, on what, with what: enough to run it again and to notice that an input has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ferrosight import __version__
+
+if TYPE_CHECKING:
+    from ferrosight.types import Config, IronPerCell, Label
+
+
+def hash_files(paths: Iterable[Path], root: Path) -> dict[str, str]:
+    """SHA-256 of each file, by its path relative to ``root``, sorted."""
+    found = {}
+    for path in sorted(set(paths)):
+        with path.open("rb") as file:
+            found[path.relative_to(root).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def library_versions() -> dict[str, str]:
+    """Version of each library that Ferrosight asks for, "missing" where it is not installed."""
+    asked = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in requires("ferrosight") or ()]
+    return {name: _version(name) for name in sorted(asked)}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def describe_run(config: Config, label: Label | None, iron_per_cell: IronPerCell | None, n_cpus: int) -> dict[str, Any]:
+    """Software, settings and assumptions of a run, as plain values."""
+    load = iron_per_cell or (label.load if label else None)
+    return {
+        "software": {"ferrosight": __version__, "python": platform.python_version(), **library_versions()},
+        "settings": config.as_dict(),
+        "label": None if label is None else dict(vars(label)),
+        "iron_per_cell": None if load is None else dict(vars(load)),
+        "n_cpus": n_cpus,
+    }

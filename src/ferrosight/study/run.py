@@ -1,0 +1,234 @@
+"""A whole study: every visit of every chosen subject, each failure recorded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ferrosight.errors import FerrosightError, InputError
+from ferrosight.io import (
+    VisitFiles,
+    check_out_dir,
+    find_visits,
+    output_path,
+    read_participants,
+    read_visit,
+    write_dataset_description,
+    write_json_atomic,
+)
+from ferrosight.io.sidecars import read_metadata
+from ferrosight.physics.labels import get_label
+from ferrosight.study.products import write_maps, write_report, write_summary, write_tables
+from ferrosight.study.provenance import describe_run, hash_files
+from ferrosight.study.resources import limit_cpus, peak_memory_mb
+from ferrosight.study.summary import CatalogueSummary, summarise_catalogue
+from ferrosight.study.visit import analyse_visit
+from ferrosight.types import Config, IronPerCell, Label, PhaseSign, Progress
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What is chosen for a whole study; ``label`` overrides that of participants.tsv."""
+
+    label: Label | None = None
+    iron_per_cell: IronPerCell | None = None
+    phase_sign: PhaseSign | None = None
+    config: Config = field(default_factory=Config)
+    n_cpus: int | None = None
+
+
+@dataclass(frozen=True)
+class PlannedVisit:
+    """A visit that will be analysed, and the label it will be analysed with."""
+
+    files: VisitFiles
+    label: Label | None
+
+
+@dataclass(frozen=True)
+class VisitOutcome:
+    """What became of one visit: a summary and a report, or the ``error`` that ended it."""
+
+    name: str
+    subject: str
+    session: str
+    run: str
+    wall_s: float
+    peak_memory_mb: float | None
+    summary: CatalogueSummary | None = None
+    report: Path | None = None
+    error: str = ""
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "visit": self.name,
+            "subject": self.subject,
+            "session": self.session or None,
+            "run": self.run or None,
+            "status": "failed" if self.summary is None else "done",
+            "error": self.error or None,
+            "wall_s": round(self.wall_s, 3),
+            "peak_memory_mb": self.peak_memory_mb,
+            "report": None if self.report is None else str(self.report),
+            "catalogue": None if self.summary is None else self.summary.as_plain(),
+        }
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """What became of every visit."""
+
+    visits: tuple[VisitOutcome, ...]
+
+    @property
+    def failed(self) -> tuple[VisitOutcome, ...]:
+        """The visits that could not be analysed."""
+        return tuple(visit for visit in self.visits if visit.summary is None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some visits failed, 2 none could be analysed."""
+        if len(self.failed) == len(self.visits):
+            return 2
+        return 1 if self.failed else 0
+
+    def as_plain(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"exit_code": self.exit_code, "visits": [visit.as_plain() for visit in self.visits]}
+
+
+def plan_study(
+    bids_dir: Path,
+    out_dir: Path,
+    options: StudyOptions,
+    *,
+    subjects: Iterable[str] | None = None,
+    sessions: Iterable[str] | None = None,
+) -> tuple[PlannedVisit, ...]:
+    """The visits that ``run_study`` would analyse, all of them unless some are named; reads no image.
+
+    Raises
+    ------
+    BidsError
+        BIDS_DIR holds no gradient-echo scan, or not the ones named, or OUT_DIR must not be written to.
+    LabelError
+        participants.tsv names an unknown label.
+    """
+    check_out_dir(bids_dir, out_dir)
+    _check_writable(out_dir)
+    visits = find_visits(bids_dir, subjects, sessions)
+    named = {participant.subject: participant.label for participant in read_participants(bids_dir)}
+
+    def label_of(visit: VisitFiles) -> Label | None:
+        if options.label is not None:
+            return options.label
+        return get_label(named[visit.subject]) if named.get(visit.subject) else None
+
+    return tuple(PlannedVisit(visit, label_of(visit)) for visit in visits)
+
+
+def run_study(
+    planned: Iterable[PlannedVisit],
+    out_dir: Path,
+    options: StudyOptions,
+    *,
+    on_progress: Progress | None = None,
+    on_visit: Callable[[VisitOutcome], None] | None = None,
+) -> StudyOutcome:
+    """Analyse each visit and write its products under ``out_dir``.
+
+    A visit that fails with a FerrosightError is recorded and the study goes on; its earlier products, if
+    any, stay as they were. Where every visit fails nothing is written. A programming error rises.
+    ``on_visit`` is called after each visit.
+    """
+    outcomes = []
+    with limit_cpus(options.n_cpus) as n_cpus:
+        for visit in planned:
+            outcome = _run_visit(visit, out_dir, options, n_cpus, on_progress)
+            outcomes.append(outcome)
+            if on_visit is not None:
+                on_visit(outcome)
+    study = StudyOutcome(tuple(outcomes))
+    if study.exit_code != 2:
+        write_json_atomic(output_path(out_dir, "study_summary"), study.as_plain())
+    return study
+
+
+def _check_writable(out_dir: Path) -> None:
+    """Before hours of work, not after."""
+    nearest = next(folder for folder in (out_dir, *out_dir.resolve().parents) if folder.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"OUT_DIR {out_dir} must be writable, but {nearest} is not; choose another folder.")
+
+
+def _run_visit(
+    planned: PlannedVisit, out_dir: Path, options: StudyOptions, n_cpus: int, on_progress: Progress | None
+) -> VisitOutcome:
+    visit, started = planned.files, time.perf_counter()
+
+    def report(what: str, done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(f"{visit.name}: {what}", done, total)
+
+    try:
+        summary, page = _analyse_and_write(planned, out_dir, options, n_cpus, report, started)
+    except FerrosightError as error:
+        _LOG.debug("%s failed", visit.name, exc_info=True)
+        summary, page, message = None, None, str(error)
+    else:
+        message = ""
+    return VisitOutcome(
+        name=visit.name,
+        subject=visit.subject,
+        session=visit.session,
+        run=visit.run,
+        wall_s=time.perf_counter() - started,
+        peak_memory_mb=peak_memory_mb(),
+        summary=summary,
+        report=page,
+        error=message,
+    )
+
+
+def _analyse_and_write(
+    planned: PlannedVisit, out_dir: Path, options: StudyOptions, n_cpus: int, on_progress: Progress, started: float
+) -> tuple[CatalogueSummary, Path]:
+    visit, config = planned.files, options.config
+    on_progress("reading", 0, 1)
+    scan = read_visit(visit, phase_sign=options.phase_sign)
+    provenance = {
+        **describe_run(config, planned.label, options.iron_per_cell, n_cpus),
+        "inputs_sha256": hash_files(_input_files(visit), visit.bids_dir),
+    }
+    result = analyse_visit(
+        scan, planned.label, iron_per_cell=options.iron_per_cell, config=config, on_progress=on_progress
+    )
+    summary = summarise_catalogue(result.catalogue)
+    on_progress("writing", 0, 1)
+    write_dataset_description(out_dir)
+    write_tables(result, out_dir, visit)
+    write_maps(result, out_dir, visit)
+    page = write_report(result, out_dir, visit, config=config, provenance=provenance, on_progress=on_progress)
+    content = {
+        "visit": visit.name,
+        "catalogue": summary.as_plain(),
+        "wall_s": time.perf_counter() - started,
+        "peak_memory_mb": peak_memory_mb(),
+        **provenance,
+    }
+    write_summary(content, out_dir, visit)
+    return summary, page
+
+
+def _input_files(visit: VisitFiles) -> list[Path]:
+    """Every image of a visit and every sidecar that says something about it."""
+    images = [file.path for file in visit.files]
+    return [*images, *(path for image in images for path in read_metadata(image, visit.bids_dir).sources)]

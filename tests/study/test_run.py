@@ -1,0 +1,159 @@
+"""A study goes on past a failure, writes what it promises, and never touches its input."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ferrosight.errors import BidsError, InputError, LabelError
+from ferrosight.io import read_nifti, read_table
+from ferrosight.physics.labels import get_label
+from ferrosight.study import run
+from ferrosight.study.run import StudyOptions, plan_study, run_study
+from ferrosight.types import CLUSTERS, FITS, NULLS, Config, IronPerCell
+
+OPTIONS = StudyOptions(n_cpus=1)
+
+
+def files_under(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.usefixtures("stages")
+def test_every_visit_leaves_its_products_and_the_input_is_untouched(bids_dir, tmp_path):
+    before, out = files_under(bids_dir), tmp_path / "out"
+    study = run_study(plan_study(bids_dir, out, OPTIONS), out, OPTIONS)
+    assert study.exit_code == 0
+    assert [visit.name for visit in study.visits] == ["sub-01", "sub-02_ses-d07"]
+    tables = [f"{name}.{end}" for name in ("clusters", "fits", "nulls") for end in ("tsv", "json")]
+    maps = [f"{name}.{end}" for name in ("fieldmap", "evidence") for end in ("nii.gz", "json")]
+    one = {f"sub-01/anat/sub-01_{name}" for name in [*tables, *maps, "R2starmap.nii.gz", "R2starmap.json"]}
+    two = {f"sub-02/ses-d07/anat/sub-02_ses-d07_{name}" for name in [*tables, *maps]}  # one echo has no R2*
+    pages = {f"{stem}_{name}" for stem in ("sub-01/sub-01", "sub-02/ses-d07/sub-02_ses-d07") for name in PAGES}
+    assert set(files_under(out)) == one | two | pages | {"dataset_description.json", "summary.json"}
+    assert files_under(bids_dir) == before
+
+
+PAGES = ("report.html", "summary.json")
+
+
+@pytest.mark.usefixtures("stages")
+def test_tables_and_maps_read_back_as_they_were(bids_dir, tmp_path, catalogue):
+    options = dataclasses.replace(OPTIONS, label=get_label("ferumoxides"))
+    run_study(plan_study(bids_dir, tmp_path / "out", options), tmp_path / "out", options)
+    anat = tmp_path / "out" / "sub-01" / "anat"
+    clusters = read_table(CLUSTERS, anat / "sub-01_clusters.tsv")
+    np.testing.assert_array_equal(clusters["moment_am2"], catalogue.clusters["moment_am2"])
+    assert clusters["iron_pg"][0] == pytest.approx(1.0)
+    assert len(read_table(FITS, anat / "sub-01_fits.tsv")) == 3
+    assert len(read_table(NULLS, anat / "sub-01_nulls.tsv")) == 0
+    evidence = read_nifti(anat / "sub-01_evidence.nii.gz")
+    assert (evidence.data == 2).all()  # the dipole, not a decoy
+    assert evidence.grid.voxel_mm == pytest.approx((0.1, 0.2, 0.15))
+
+
+def test_the_summary_says_how_to_do_it_again(stages, bids_dir, tmp_path):
+    options = dataclasses.replace(OPTIONS, config=Config().with_settings({"clusters.q": 0.01}))
+    run_study(plan_study(bids_dir, tmp_path / "out", options), tmp_path / "out", options)
+    summary = json.loads((tmp_path / "out" / "sub-01" / "sub-01_summary.json").read_text(encoding="utf-8"))
+    assert summary["settings"]["clusters.q"] == 0.01
+    assert summary["catalogue"]["n_accepted"] == 2
+    assert summary["wall_s"] > 0
+    assert summary["n_cpus"] == 1
+    hashes = files_under(bids_dir)
+    expected = {name: digest for name, digest in hashes.items() if name.startswith("sub-01/")}
+    assert summary["inputs_sha256"] == expected  # images and sidecars alike
+    assert stages.provenance["inputs_sha256"] == {
+        name: digest for name, digest in hashes.items() if name.startswith("sub-02/")
+    }  # the report of the last visit
+
+
+def test_a_failed_visit_is_recorded_and_the_study_goes_on(stages, bids_dir, tmp_path):
+    stages.failing = {"01"}
+    seen = []
+    out = tmp_path / "out"
+    study = run_study(plan_study(bids_dir, out, OPTIONS), out, OPTIONS, on_visit=seen.append)
+    assert study.exit_code == 1
+    assert [visit.name for visit in study.failed] == ["sub-01"]
+    assert "its mask is empty" in study.failed[0].error
+    assert seen == list(study.visits)
+    assert not (out / "sub-01").exists()
+    assert (out / "sub-02" / "ses-d07" / "anat" / "sub-02_ses-d07_clusters.tsv").exists()
+    recorded = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert [visit["status"] for visit in recorded["visits"]] == ["failed", "done"]
+
+
+def test_where_every_visit_fails_nothing_is_written(stages, bids_dir, tmp_path):
+    stages.failing = {"01", "02"}
+    out = tmp_path / "out"
+    assert run_study(plan_study(bids_dir, out, OPTIONS), out, OPTIONS).exit_code == 2
+    assert not out.exists()
+
+
+def test_a_failure_leaves_earlier_products_as_they_were(stages, bids_dir, tmp_path):
+    out = tmp_path / "out"
+    planned = plan_study(bids_dir, out, OPTIONS)
+    run_study(planned, out, OPTIONS)
+    before = files_under(out)
+    stages.failing = {"01", "02"}
+    run_study(planned, out, OPTIONS)
+    assert files_under(out) == before
+
+
+def test_a_programming_error_rises(stages, bids_dir, tmp_path):
+    stages.raising = KeyError("oops")
+    with pytest.raises(KeyError):
+        run_study(plan_study(bids_dir, tmp_path / "out", OPTIONS), tmp_path / "out", OPTIONS)
+
+
+def test_chosen_subjects_and_sessions_only(bids_dir, tmp_path):
+    def names(**chosen: list[str]) -> list[str]:
+        return [visit.files.name for visit in plan_study(bids_dir, tmp_path / "out", OPTIONS, **chosen)]
+
+    assert names(subjects=["02"]) == ["sub-02_ses-d07"]
+    assert names(subjects=["sub-01"]) == ["sub-01"]
+    assert names(sessions=["d07"]) == ["sub-02_ses-d07"]
+    with pytest.raises(BidsError, match="03"):
+        names(subjects=["03"])
+
+
+def test_the_label_comes_from_the_option_then_from_participants(bids_dir, tmp_path):
+    table = "participant_id\tlabel\nsub-01\tvsop\nsub-02\tn/a\n"
+    (bids_dir / "participants.tsv").write_text(table, encoding="utf-8")
+    planned = plan_study(bids_dir, tmp_path / "out", OPTIONS)
+    assert [visit.label.label_id if visit.label else None for visit in planned] == ["vsop", None]
+    chosen = dataclasses.replace(OPTIONS, label=get_label("citrate"))
+    planned = plan_study(bids_dir, tmp_path / "out", chosen)
+    assert [visit.label.label_id if visit.label else None for visit in planned] == ["citrate", "citrate"]
+    (bids_dir / "participants.tsv").write_text(table.replace("vsop", "rust"), encoding="utf-8")
+    with pytest.raises(LabelError, match="rust"):
+        plan_study(bids_dir, tmp_path / "out", OPTIONS)
+
+
+@pytest.mark.usefixtures("stages")
+def test_iron_per_cell_reaches_the_numbers(bids_dir, tmp_path):
+    options = dataclasses.replace(OPTIONS, label=get_label("ferumoxides"), iron_per_cell=IronPerCell(0.5, 0.1, "assay"))
+    study = run_study(plan_study(bids_dir, tmp_path / "out", options), tmp_path / "out", options)
+    summary = study.visits[0].summary
+    assert summary is not None
+    assert summary.n_cells.value == pytest.approx(2 * summary.iron_pg.value)
+
+
+def test_output_inside_the_input_is_refused(bids_dir):
+    with pytest.raises(BidsError, match="BIDS_DIR"):
+        plan_study(bids_dir, bids_dir / "out", OPTIONS)
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(bids_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="must be writable"):
+        plan_study(bids_dir, tmp_path / "out", OPTIONS)
