@@ -1,0 +1,91 @@
+"""What ``run`` and ``demo`` print of a visit."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ferrosight.report.summary import Total
+    from ferrosight.study.run import VisitOutcome
+    from ferrosight.study.summary import CatalogueSummary
+
+_BAR_WIDTH = 30
+
+
+def describe_visit(outcome: VisitOutcome) -> str:
+    """A small table of one visit, or why it failed."""
+    resources = f"{outcome.wall_s:.1f} s" + (
+        "" if outcome.peak_memory_mb is None else f", peak memory so far {outcome.peak_memory_mb:,.0f} MB"
+    )
+    if outcome.summary is None:
+        return f"{outcome.name}: failed after {resources}\n  {outcome.error}"
+    rows = [*_rows(outcome.summary), ("took", resources), ("report", str(outcome.report))]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"  {name.ljust(width)}  {text}" for name, text in rows]
+    return "\n".join([outcome.name, *lines])
+
+
+def _rows(summary: CatalogueSummary) -> list[tuple[str, str]]:
+    rejected = ", ".join(f"{name} {count}" for name, count in summary.rejected_by_reason.items()) or "none"
+    rows = [
+        ("accepted", f"{summary.n_accepted} of {summary.n_candidates} candidates at q ≤ {summary.q_threshold:g}"),
+        ("total moment", format_total(summary.moment_am2, "A m²", summary.n_accepted)),
+        ("total iron", format_total(summary.iron_pg, "pg", summary.n_accepted)),
+        ("total cells", format_total(summary.n_cells, "cells", summary.n_accepted)),
+        ("rejected for", rejected),
+        ("opposite polarity accepted", str(summary.n_negative_accepted)),
+        (f"at score ≥ {_number(summary.score_threshold)}", _classes(summary)),
+        ("expected false", f"{_number(summary.expected_false_accepted)} at that score ({summary.null_source})"),
+        ("phase sign", f"{summary.phase_sign} ({summary.phase_sign_source})"),
+        ("point spread", summary.point_spread),
+        ("bubbles", _bubbles(summary)),
+        ("inner/outer window", _windows(summary)),
+    ]
+    return [*rows, *_chi2_histogram(summary)]
+
+
+def format_total(total: Total, unit: str, n_clusters: int) -> str:
+    """``1.2e+03 pg (1e+03 to 1.4e+03)``; how many clusters have no number is said."""
+    if not math.isfinite(total.value):
+        return "n/a"
+    missing = f"; {total.n_missing} of {n_clusters} without a number" if total.n_missing else ""
+    return f"{total.value:.4g} {unit} (95 %: {total.low:.4g} to {total.high:.4g}{missing})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "n/a"
+
+
+def _classes(summary: CatalogueSummary) -> str:
+    return ", ".join(f"{name} {count}" for name, count in summary.counts_at_threshold.items()) or "n/a"
+
+
+def _bubbles(summary: CatalogueSummary) -> str:
+    return (
+        f"{summary.n_rejected_only_as_bubble} rejected only as bubbles; "
+        f"{summary.n_bubble_not_excluded} accepted where a bubble is not excluded"
+    )
+
+
+def _windows(summary: CatalogueSummary) -> str:
+    windows = summary.windows
+    if not windows.n_compared:
+        return "n/a"
+    return (
+        f"{windows.n_agree} of {windows.n_compared} accepted agree within 1.96 standard deviations "
+        f"({windows.n_agree / windows.n_compared:.0%}; 95% if all is right); {windows.n_flagged} flagged; "
+        f"median outer/inner {windows.median_outer_over_inner:.2f}"
+    )
+
+
+def _chi2_histogram(summary: CatalogueSummary) -> list[tuple[str, str]]:
+    counts = summary.chi2_dof_counts
+    if not sum(counts):
+        return [("χ²/dof of accepted", "n/a")]
+    uppers = [*(f"{edge:g}" for edge in summary.chi2_dof_edges[1:]), "∞"]
+    rows = []
+    for index, (low, high, count) in enumerate(zip(summary.chi2_dof_edges, uppers, counts, strict=True)):
+        bar = "█" * math.ceil(_BAR_WIDTH * count / max(counts))
+        rows.append(("χ²/dof of accepted" if index == 0 else "", f"{low:>5g} to {high:<5} {count:>6} {bar}".rstrip()))
+    return rows

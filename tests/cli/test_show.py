@@ -1,0 +1,91 @@
+"""What is printed of a visit says what a reader of the numbers must know."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from ferrosight.cli.show import describe_visit, format_total
+from ferrosight.report.summary import Total
+from ferrosight.study.run import VisitOutcome
+from ferrosight.study.summary import CHI2_EDGES, CatalogueSummary, WindowAgreement
+
+NOTHING = Total(math.nan, math.nan, math.nan, 0)
+SUMMARY = CatalogueSummary(
+    n_candidates=40,
+    n_accepted=12,
+    n_negative_accepted=0,
+    rejected_by_reason={"not_significant": 20, "bubble": 8},
+    n_rejected_only_as_bubble=7,
+    n_bubble_not_excluded=3,
+    q_threshold=0.05,
+    score_threshold=5.25,
+    counts_at_threshold={"dipole": 12, "opposite": 1, "xz": 4},
+    null_source="decoys",
+    expected_false_accepted=0.04,
+    moment_am2=Total(1e-12, 0.9e-12, 1.1e-12, 0),
+    iron_pg=Total(10.7, 9.1, 12.9, 2),
+    n_cells=NOTHING,
+    phase_sign="positive",
+    phase_sign_source="sidecar",
+    point_spread="box",
+    chi2_dof_edges=CHI2_EDGES,
+    chi2_dof_counts=(0, 9, 2, 0, 1, 0, 0, 0, 0, 0),
+    windows=WindowAgreement(12, 11, 1, 1.02),
+    notes=(),
+)
+DONE = VisitOutcome("sub-01", "01", "", "", 12.34, 512.0, SUMMARY, Path("out/sub-01_report.html"))
+
+
+def test_a_visit_shows_counts_totals_and_every_class():
+    text = describe_visit(DONE)
+    for said in (
+        "12 of 40 candidates at q ≤ 0.05",
+        "1e-12 A m² (95 %: 9e-13 to 1.1e-12)",
+        "10.7 pg (95 %: 9.1 to 12.9; 2 of 12 without a number)",
+        "dipole 12, opposite 1, xz 4",
+        "at score ≥ 5.25",
+        "not_significant 20, bubble 8",
+        "positive (sidecar)",
+        "7 rejected only as bubbles; 3 accepted where a bubble is not excluded",
+        "11 of 12 accepted agree within 1.96 standard deviations (92%",
+        "12.3 s, peak memory so far 512 MB",
+        "out/sub-01_report.html",
+    ):
+        assert said in text
+
+
+def test_the_histogram_has_a_bar_per_bin_and_the_longest_is_the_fullest():
+    lines = [line for line in describe_visit(DONE).splitlines() if " to " in line and "%" not in line]
+    assert len(lines) == len(CHI2_EDGES)
+    bars = [line.count("█") for line in lines]
+    assert bars.index(max(bars)) == 1
+    assert [bool(bar) for bar in bars] == [bool(n) for n in SUMMARY.chi2_dof_counts]
+
+
+def test_nothing_found_is_shown_without_numbers():
+    nothing = dataclasses.replace(
+        SUMMARY,
+        n_accepted=0,
+        rejected_by_reason={},
+        score_threshold=math.nan,
+        moment_am2=NOTHING,
+        iron_pg=NOTHING,
+        chi2_dof_counts=(0,) * len(CHI2_EDGES),
+        windows=WindowAgreement(0, 0, 0, math.nan),
+    )
+    text = describe_visit(dataclasses.replace(DONE, summary=nothing, peak_memory_mb=None))
+    assert "nan" not in text
+    assert "n/a" in text
+
+
+def test_a_failed_visit_shows_why():
+    failed = dataclasses.replace(DONE, summary=None, report=None, error="the phase is missing.")
+    text = describe_visit(failed)
+    assert "failed" in text
+    assert "the phase is missing." in text
+
+
+def test_a_total_without_value_is_not_available():
+    assert format_total(NOTHING, "pg", 3) == "n/a"
