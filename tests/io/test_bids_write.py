@@ -132,5 +132,7 @@ def test_truth_lies_beside_the_scan(tmp_path):
     for name in TRUTH.names:
         np.testing.assert_array_equal(found[name], table[name])
     assert json.loads(path.with_suffix(".json").read_text())["Seed"] == 42
+    assert not (tmp_path / ".bidsignore").exists()
+    write_scan(make_scan(subject="02"), tmp_path)
     write_truth(Truth(table, seed=42), tmp_path, "02")
     assert (tmp_path / ".bidsignore").read_text() == "truth/\n"

@@ -49,12 +49,11 @@ def write_scan(scan: Scan, bids_dir: Path | str, *, description: str = "Simulate
 def write_truth(truth: Truth, out_dir: Path | str, subject: str, session: str = "") -> Path:
     """Write ``truth/sub-X[_ses-Y]_truth.tsv`` under ``out_dir``; returns its path.
 
-    ``.bidsignore`` gains the folder, so that the data set stays valid BIDS.
+    Where ``out_dir`` is a BIDS data set, ``.bidsignore`` names the folder, so that it stays a valid one.
     """
     ignored = Path(out_dir) / ".bidsignore"
-    lines = ignored.read_text(encoding="utf-8").splitlines() if ignored.exists() else []
-    if "truth/" not in lines:
-        write_text_atomic(ignored, "".join(f"{line}\n" for line in [*lines, "truth/"]))
+    if (Path(out_dir) / "dataset_description.json").exists() and not ignored.exists():
+        write_text_atomic(ignored, "truth/\n")
     stem = visit_stem(clean_label("sub", subject), clean_label("ses", session))
     path, _ = write_table(truth.table, Path(out_dir) / "truth" / f"{stem}_truth.tsv", {"Seed": truth.seed})
     return path
