@@ -17,6 +17,12 @@ class FieldConfig(StageConfig):
     mask_snr: float = setting(
         4.0, "Tissue is where the smoothed magnitude exceeds this many noise standard deviations.", low=1.0, high=100.0
     )
+    closing_mm: float = setting(
+        0.0,
+        "Voids at the border of the tissue up to this radius count as tissue, mm; 0 chooses 4 voxels.",
+        low=0.0,
+        high=100.0,
+    )
 
 
 @dataclass(frozen=True)
