@@ -1,15 +1,17 @@
 """Write the parts of the documentation that the code already knows, so that they cannot fall behind.
 
 Before each build this fills ``docs/_generated`` with MyST fragments that the pages include: every setting,
-every flag, the columns of every table, and the command line's own help.
+every flag, every file that is written, the columns of every table, and the command line's own help.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,8 @@ def setup(app: Any) -> dict[str, Any]:
 def write_fragments(folder: Path) -> None:
     """Write every fragment; a file that would not change is left alone, so that nothing is rebuilt."""
     folder.mkdir(exist_ok=True)
-    fragments = {"settings": settings(), "flags": flags(), "schemas": schemas(), "cli": command_line()}
-    for name, text in fragments.items():
+    fragments = (settings, flags, products, schemas, command_line)
+    for text, name in ((make(), make.__name__) for make in fragments):
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
@@ -54,6 +56,12 @@ def flags() -> str:
         rows = [(f"`{info.name}`", info.description) for info in FLAG_INFO.values() if info.rejects is rejects]
         parts.append(f"### {title}\n\n{_table(('name', 'meaning'), rows)}")
     return "\n".join(parts)
+
+
+def products() -> str:
+    """Every file below the output folder, from the registry of products."""
+    registry = json.loads(files("ferrosight.io").joinpath("outputs.json").read_text(encoding="utf-8"))
+    return _table(("file", "what"), [(f"`{entry['path']}`", entry["description"]) for entry in registry.values()])
 
 
 def schemas() -> str:
