@@ -1,0 +1,36 @@
+"""Scans whose truth is known: the same ``Scan`` that the readers return, plus ``Truth``.
+
+Nothing here uses the tables that the fit uses: the signal near a source is summed over fine cells, so that a
+mistake in the fit cannot hide in the truth it is tested against.
+"""
+
+from ferrosight.simulate.inject import inject_clusters
+from ferrosight.simulate.presets import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, DEMO_MS_AM2_PER_KG_FE, build_demo_spec
+from ferrosight.simulate.scan import simulate_scan
+from ferrosight.simulate.spec import (
+    Cells,
+    Point,
+    ScanSpec,
+    Source,
+    Sphere,
+    Vein,
+    build_affine,
+    build_bubble,
+)
+
+__all__ = [
+    "DEMO_IRON_PER_CELL_PG",
+    "DEMO_LABEL_ID",
+    "DEMO_MS_AM2_PER_KG_FE",
+    "Cells",
+    "Point",
+    "ScanSpec",
+    "Source",
+    "Sphere",
+    "Vein",
+    "build_affine",
+    "build_bubble",
+    "build_demo_spec",
+    "inject_clusters",
+    "simulate_scan",
+]

@@ -1,0 +1,136 @@
+"""From a specification to a scan and its truth."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrosight.physics.constants import GAMMA_HZ_PER_T, MU0
+from ferrosight.physics.dipole import sphere_moment_am2
+from ferrosight.simulate.background import build_background, draw_noise
+from ferrosight.simulate.bodies import HZ_M3_PER_AM2, Body, Swarm, Tube
+from ferrosight.simulate.point_spread import apply_bodies
+from ferrosight.simulate.spec import Cells, Point, ScanSpec, Source, Sphere, Vein
+from ferrosight.types import TRUTH, Grid, Scan, Table, Truth
+
+
+def simulate_scan(spec: ScanSpec, seed: int) -> tuple[Scan, Truth]:
+    """Simulate one scan.
+
+    The same seed gives the same scan; each part (receive profile, field, coil phase, texture, noise, every
+    source) draws from a stream of its own, so that changing one leaves the others as they were.
+
+    Returns
+    -------
+    Scan
+        complex64 (echo, x, y, z), its phase sign stated.
+    Truth
+        A row per source, in the order of ``spec.sources``: for ``Cells`` the centroid as drawn, for ``Vein``
+        the middle and the moment of all of it.
+    """
+    background_seed, noise_seed, source_seed = np.random.SeedSequence(seed).spawn(3)
+    grid = spec.grid
+    b0 = grid.direction_in_array(spec.b0_direction)
+    placed = [
+        _place(source, grid, b0, spec.b0_t, np.random.default_rng(one))
+        for source, one in zip(spec.sources, source_seed.spawn(len(spec.sources)), strict=True)
+    ]
+    signal = apply_bodies(
+        build_background(spec, background_seed.spawn(4)),
+        [body for body, _ in placed],
+        np.array(grid.voxel_mm) * 1e-3,
+        int(spec.phase_sign) * np.array(spec.echo_times_s),
+        spec.point_spread,
+        spec.support,
+        spec.sub_sampling,
+    )
+    signal += draw_noise(spec, noise_seed.spawn(2))
+    scan = Scan(
+        signal=signal.astype(np.complex64),
+        echo_times_s=np.array(spec.echo_times_s),
+        b0_t=spec.b0_t,
+        affine=spec.affine,
+        b0_direction=spec.b0_direction,
+        phase_sign=spec.phase_sign,
+    )
+    return scan, Truth(Table.from_rows(TRUTH, [row for _, row in placed]), seed)
+
+
+def place_points(
+    grid: Grid, b0: NDArray[np.float64], position_mm: Any, moment_am2: float, core_radius_um: float
+) -> Swarm:
+    """One point of ``moment_am2`` at ``position_mm`` (RAS+), as a body along the array's axes."""
+    return Swarm(
+        _to_array_m(grid, np.reshape(position_mm, (1, 3))),
+        np.array([HZ_M3_PER_AM2 * moment_am2]),
+        core_radius_um * 1e-6,
+        b0,
+    )
+
+
+def _place(
+    source: Source, grid: Grid, b0: NDArray[np.float64], b0_t: float, rng: np.random.Generator
+) -> tuple[Body, dict[str, Any]]:
+    """The body of a source, along the array's axes, and its row of the truth."""
+    if isinstance(source, Point):
+        point = place_points(grid, b0, source.position_mm, source.moment_am2, source.core_radius_um)
+        return point, _row(source.position_mm, source.moment_am2, source.kind, source.iron_pg, source.n_cells)
+    if isinstance(source, Cells):
+        return _place_cells(source, grid, b0, rng)
+    if isinstance(source, Sphere):
+        moment = float(sphere_moment_am2(source.radius_um * 1e-6, source.delta_chi, b0_t))
+        sphere = Swarm(
+            _to_array_m(grid, np.reshape(source.position_mm, (1, 3))),
+            np.array([HZ_M3_PER_AM2 * moment]),
+            source.radius_um * 1e-6,
+            b0,
+            is_sphere=True,
+            is_void=not source.has_signal,
+        )
+        return sphere, _row(source.position_mm, moment, source.kind)
+    return _place_vein(source, grid, b0, b0_t)
+
+
+def _place_cells(
+    source: Cells, grid: Grid, b0: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[Body, dict[str, Any]]:
+    directions = rng.normal(size=(source.n_cells, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    radii = source.radius_um * 1e-3 * np.cbrt(rng.random((source.n_cells, 1)))
+    positions_mm = np.array(source.centre_mm) + radii * directions
+    amplitudes = np.full(source.n_cells, HZ_M3_PER_AM2 * source.moment_am2 / source.n_cells)
+    body = Swarm(_to_array_m(grid, positions_mm), amplitudes, source.cell_core_radius_um * 1e-6, b0)
+    centroid = positions_mm.mean(axis=0)
+    return body, _row(centroid, source.moment_am2, source.kind, source.iron_pg, source.n_cells)
+
+
+def _place_vein(source: Vein, grid: Grid, b0: NDArray[np.float64], b0_t: float) -> tuple[Body, dict[str, Any]]:
+    ends = _to_array_m(grid, [source.start_mm, source.end_mm])
+    length = float(np.linalg.norm(ends[1] - ends[0]))
+    radius = source.radius_um * 1e-6
+    body = Tube(ends[0], (ends[1] - ends[0]) / length, length, radius, source.delta_chi, GAMMA_HZ_PER_T * b0_t, b0)
+    middle = (np.array(source.start_mm) + np.array(source.end_mm)) / 2
+    return body, _row(middle, source.delta_chi * np.pi * radius**2 * length * b0_t / MU0, source.kind)
+
+
+def _row(
+    position_mm: Any, moment_am2: float, kind: str, iron_pg: float = math.nan, n_cells: float = math.nan
+) -> dict[str, Any]:
+    x, y, z = position_mm
+    return {
+        "x_mm": x,
+        "y_mm": y,
+        "z_mm": z,
+        "moment_am2": moment_am2,
+        "iron_pg": iron_pg,
+        "n_cells": n_cells,
+        "kind": kind,
+    }
+
+
+def _to_array_m(grid: Grid, positions_mm: Any) -> NDArray[np.float64]:
+    """RAS+ mm (n, 3) to metres along the array's axes, the first voxel's centre at zero."""
+    return np.asarray(grid.to_ijk(positions_mm) * np.array(grid.voxel_mm) * 1e-3)
