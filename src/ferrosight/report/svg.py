@@ -1,0 +1,110 @@
+"""Matplotlib figures as inline SVG that takes its colours and its font from the page around it.
+
+Only matplotlib's object-oriented interface is used. Figures are drawn with the marker colours below, which
+leave as CSS variables, so that one drawing serves light, dark and print.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from html import escape
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
+
+INK, MUTED, RULE, SOFT = "#010203", "#616263", "#d1d2d3", "#fdfefd"
+BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY = "#0071b3", "#d55e01", "#009e74", "#cc79a8", "#e69f01", "#56b4e8"
+
+#: Each marker colour's CSS variable. Hues are Okabe and Ito's, told apart by colour-blind readers.
+_VARIABLES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    RULE: "--rule",
+    SOFT: "--soft",
+    BLUE: "--blue",
+    ORANGE: "--orange",
+    GREEN: "--green",
+    PURPLE: "--purple",
+    AMBER: "--amber",
+    SKY: "--sky",
+}
+
+
+def new_figure(width_in: float, height_in: float) -> Figure:
+    """An empty transparent figure at 72 points per inch, one point being one CSS pixel."""
+    figure = Figure(figsize=(width_in, height_in), dpi=72)
+    FigureCanvasSVG(figure)
+    figure.patch.set_alpha(0.0)
+    return figure
+
+
+def style_axes(axes: Axes, *, grid: bool = True) -> None:
+    """Quiet axes: two spines, small ticks, pale horizontal lines."""
+    axes.patch.set_alpha(0.0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(MUTED)
+        axes.spines[side].set_linewidth(0.8)
+    axes.tick_params(which="major", colors=MUTED, labelcolor=INK, length=4, width=0.8, labelsize=11)
+    axes.tick_params(which="minor", colors=MUTED, length=2, width=0.6)
+    axes.xaxis.label.set(color=INK, size=12)
+    axes.yaxis.label.set(color=INK, size=12)
+    axes.title.set(color=INK, size=12)
+    if grid:
+        axes.grid(visible=True, axis="y", which="major", color=RULE, linewidth=0.7)
+        axes.set_axisbelow(True)
+
+
+def plain_log_ticks(axes: Axes, which: str) -> None:
+    """Log ticks as 0.1, 1, 10, 1,000; minor ones unlabelled."""
+    for name in which:
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_formatter(FuncFormatter(lambda _value, _position: ""))
+
+
+def to_svg(figure: Figure, alt: str, name: str, overlay: str = "") -> str:
+    """The figure as an ``<svg>`` element for a page.
+
+    ``alt`` is read to those who cannot see it; ``name`` keeps its inner ids apart from other figures';
+    ``overlay`` is SVG laid over the drawing, in points from the upper left corner (see ``page_points``).
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata=nothing)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    # In an HTML page the name spaces are implied; without them the page holds no address at all.
+    svg = re.sub(r'\sxmlns(:xlink)?="[^"]*"', "", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(?<=id=")(?!#)', f"{name}-", svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', rf"\1{name}-", svg)
+    svg = re.sub(r"(\d\.\d{3})\d+", r"\1", svg)
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r'<svg [^>]*?width="([\d.]+)pt" height="([\d.]+)pt"', _open_tag(alt), svg, count=1)
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return svg.rstrip().removesuffix("</svg>") + overlay + "</svg>"
+
+
+def page_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Data coordinates as (n, 2) points from the drawing's upper left corner."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    points = axes.transData.transform(np.column_stack([x, y]))
+    points[:, 1] = figure.bbox.height - points[:, 1]
+    return np.asarray(points, dtype=np.float64)
+
+
+def _open_tag(alt: str) -> str:
+    label = escape(alt).replace("\\", r"\\")
+    return rf'<svg role="img" aria-label="{label}" width="\1" height="\2"'
