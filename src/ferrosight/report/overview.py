@@ -362,7 +362,6 @@ def _letters(axes: Axes, view: AnatomicalView, anatomical: int, direction: str) 
             weight="bold",
             ha=ha,
             va=va,
-            gid=f"letter-{direction}",
         )
 
 

@@ -1,0 +1,81 @@
+"""The methods text states every assumption that the numbers hang on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ferrosight.report.methods import describe_scan, list_settings, write_methods
+from ferrosight.types import Config, PhaseSign
+
+
+def text_of(visit: Any, **changes: Any) -> str:
+    """The whole methods text, with ordinary spaces."""
+    catalogue = dataclasses.replace(visit.catalogue, **changes)
+    paragraphs = write_methods(visit.scan, visit.field_map, catalogue, Config())
+    return " ".join(words for _, words in paragraphs).replace("\u00a0", " ")
+
+
+def test_every_assumption_is_stated(gel: Any) -> None:
+    text = text_of(gel)
+    for words in (
+        "11.75 T",
+        "B0 was taken along (0, 0, 1) in scanner coordinates, towards S",
+        "93.6 A m² per kilogram of iron (not of oxide)",
+        "12 %",
+        "assumption (range 88 to 127)",
+        "taken to grow where the field is stronger (decided by: the sidecar's scanner)",
+        "100 %, 75 %, 100 % of its stored lines",
+        "voxel average (box)",
+        "false discovery rate of 0.05",
+        "130 decoys",
+        "10.94 pg of iron",
+        "Arbab 2004",
+        "Not corrected: displacement along the readout",
+        "diffusion",
+        "shared by all clusters of a scan and adds linearly",
+    ):
+        assert words in text
+
+
+def test_the_load_that_was_used_is_stated_not_the_labels_own(gel: Any) -> None:
+    clusters = gel.catalogue.clusters.with_columns(n_cells=gel.catalogue.clusters["iron_pg"] / 25.0)
+    text = text_of(gel, clusters=clusters)
+    assert "25 pg of iron on this day (as given for this visit)" in text
+    assert "Arbab" not in text
+
+
+@pytest.mark.parametrize(
+    ("sign", "words"),
+    [
+        (PhaseSign.NEGATIVE, "taken to fall where the field is stronger"),
+        (PhaseSign.UNKNOWN, "is not known; both polarities were tested"),
+    ],
+)
+def test_the_sign_of_phase_is_told(gel: Any, sign: PhaseSign, words: str) -> None:
+    assert words in text_of(gel, phase_sign=sign)
+
+
+def test_missing_numbers_are_said_to_be_missing(gel: Any, empty: Any) -> None:
+    text = text_of(empty)
+    assert "moments were not converted" in text
+    assert "Too few decoys" in text
+    assert "nan" not in text.lower()
+    lost = gel.catalogue.clusters.with_columns(n_cells=np.full(len(gel.catalogue.clusters), np.nan))
+    assert "Numbers of cells are n/a" in text_of(gel, clusters=lost)
+
+
+def test_every_setting_is_listed_with_its_sentence() -> None:
+    config = Config().with_settings({"clusters.q": 0.01})
+    rows = {row.name: row for row in list_settings(config)}
+    assert set(rows) == set(config.as_dict())
+    assert all(row.doc.endswith(".") for row in rows.values())
+    assert [name for name, row in rows.items() if not row.is_default] == ["clusters.q"]
+
+
+def test_a_scan_is_described_in_one_line(oblique: Any) -> None:
+    line = describe_scan(oblique.scan).replace("\u00a0", " ")
+    assert line == "11.75 T · 3 echoes at 4, 8, 12 ms · 41 × 36 × 29 voxels of 0.1 × 0.1 × 0.1 mm"

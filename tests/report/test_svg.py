@@ -1,0 +1,52 @@
+"""Drawings fit into a page: no address, no clashing ids, the page's own colours."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from ferrosight.report.svg import BLUE, INK, new_figure, style_axes, to_svg
+
+
+def drawing(name: str, alt: str = "a line") -> str:
+    """A small chart."""
+    figure = new_figure(3, 2)
+    axes = figure.add_axes((0.2, 0.2, 0.7, 0.7))
+    style_axes(axes)
+    axes.plot([0, 1], [0, 1], "o-", color=BLUE)
+    axes.set_xlabel("x < y & z", color=INK)
+    return to_svg(figure, alt, name)
+
+
+def test_it_holds_no_address_and_is_well_formed() -> None:
+    svg = drawing("one")
+    assert "http" not in svg
+    ElementTree.fromstring(svg.replace("xlink:", ""))
+
+
+def test_ids_are_its_own_and_every_reference_is_met() -> None:
+    first, second = drawing("one"), drawing("two")
+    ids = [set(re.findall(r'\bid="([^"]+)"', svg)) for svg in (first, second)]
+    assert ids[0]
+    assert not ids[0] & ids[1]
+    for svg, known in zip((first, second), ids, strict=True):
+        references = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', svg))
+        assert references
+        assert references <= known
+
+
+def test_colours_and_font_are_left_to_the_page() -> None:
+    svg = drawing("one")
+    assert "var(--blue)" in svg
+    assert "var(--ink)" in svg
+    assert BLUE not in svg
+    assert "DejaVu" not in svg
+
+
+def test_the_words_for_those_who_cannot_see_it_are_escaped() -> None:
+    svg = drawing("one", 'a "quoted" <b>\\1')
+    assert 'aria-label="a &quot;quoted&quot; &lt;b&gt;\\1"' in svg
+
+
+def test_the_same_drawing_is_the_same_text() -> None:
+    assert drawing("one") == drawing("one")
