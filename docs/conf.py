@@ -17,6 +17,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "gener
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated"]
+smartquotes = False  # "" in a docstring is an empty string
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # docstrings give types with shapes and units

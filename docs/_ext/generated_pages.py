@@ -68,7 +68,9 @@ def schemas() -> str:
     """The columns of every table, from the schemas."""
     parts = []
     for schema in SCHEMAS.values():
-        rows = [(f"`{c.name}`", c.unit, c.dtype, c.description) for c in schema.columns]
+        rows = [
+            (f"`{c.name}`", c.unit.replace(" ", "\N{NO-BREAK SPACE}"), c.dtype, c.description) for c in schema.columns
+        ]
         parts.append(f"## {schema.name}\n\n{schema.description} (Layout version {schema.version}.)\n")
         parts.append(_table(("column", "unit", "type", "meaning"), rows))
     return "\n".join(parts)
