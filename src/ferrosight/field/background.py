@@ -10,6 +10,7 @@ from scipy import ndimage
 _WIDTH_VOXELS = 8.0
 #: FWHM of a Gaussian over its standard deviation.
 _FWHM = 2 * np.sqrt(2 * np.log(2))
+_PASSES = 3
 #: A residual this many robust SD out is a source, not background, and no longer pulls at it.
 _SOURCE_SD = 3.0
 
@@ -24,8 +25,8 @@ def remove_background(
 ) -> NDArray[np.float32]:
     """The field, Hz, less its background: a weighted Gaussian mean of FWHM ``width_mm`` (0: 8 voxels).
 
-    Means are taken inside ``mask`` only, weighted by 1/err². What the first pass leaves is smoothed once
-    more and taken off too: at the mask's border a mean lags behind a slope, and the second pass catches up.
+    Means are taken inside ``mask`` only, weighted by 1/err². What a pass leaves is smoothed again and
+    taken off too, three times in all: at the mask's border a mean lags behind a slope, and later passes catch up.
     NaN outside the mask.
     """
     width = width_mm if width_mm > 0 else _WIDTH_VOXELS * float(np.prod(voxel_mm)) ** (1 / 3)
@@ -41,8 +42,9 @@ def remove_background(
     left = left - _smooth(left, weight, sd_voxels)
     spread = 1.4826 * np.median(np.abs(left[good]))
     weight = np.where(np.abs(left) > _SOURCE_SD * max(float(spread), 1e-12), weight * 0.05, weight)
-    left = start - _smooth(start, weight, sd_voxels)
-    left = left - _smooth(left, weight, sd_voxels)
+    left = start
+    for _ in range(_PASSES):
+        left = left - _smooth(left, weight, sd_voxels)
     return np.where(good, left, np.nan).astype(np.float32)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 #: Closing radius when none is given, voxels (of the geometric mean edge).
-_CLOSING_VOXELS = 4.0
+_CLOSING_VOXELS = 6.0
 #: An image this thin is a slab: voids reach through it, so holes are also filled slice by slice.
 _SLAB_SLICES = 16
 #: Pieces smaller than this share of the largest are noise.
@@ -29,7 +29,7 @@ def find_tissue(
     """Tissue, bool (x, y, z), from the first echo's ``magnitude`` and its noise ``sigma`` (same units).
 
     Tissue is where the magnitude, smoothed by one voxel, exceeds ``mask_snr`` · ``sigma``; then voids are
-    closed (radius ``closing_mm``; 0 chooses 4 voxels), small pieces dropped and enclosed holes filled. The
+    closed (radius ``closing_mm``; 0 chooses 6 voxels), small pieces dropped and enclosed holes filled. The
     mask may be empty.
     """
     width = [1.0 if n >= 3 else 0.0 for n in magnitude.shape]
@@ -66,9 +66,12 @@ def _close(mask: NDArray[np.bool_], radius_mm: float, voxel_mm: tuple[float, flo
 
 
 def _fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    filled = np.asarray(ndimage.binary_fill_holes(mask), dtype=np.bool_)
+    """Fill what tissue encloses; in a slab slice by slice, and always on the image's own faces."""
+    filled = mask.copy()
     thin = int(np.argmin(mask.shape))
-    if mask.shape[thin] <= _SLAB_SLICES:
-        slices = [ndimage.binary_fill_holes(s) for s in np.moveaxis(filled, thin, 0)]
-        filled = np.asarray(np.moveaxis(np.stack(slices), 0, thin), dtype=np.bool_)
-    return filled
+    for axis in range(3):
+        slices = np.moveaxis(filled, axis, 0)
+        slab = axis == thin and len(slices) <= _SLAB_SLICES
+        for index in range(len(slices)) if slab else (0, -1):
+            slices[index] = ndimage.binary_fill_holes(slices[index])
+    return np.asarray(ndimage.binary_fill_holes(filled), dtype=np.bool_)

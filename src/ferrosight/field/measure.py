@@ -19,8 +19,9 @@ from ferrosight.types.config import FieldConfig
 _STEPS = ("k-space", "noise", "field and relaxation", "background")
 #: Relative to the largest magnitude; stands for the noise of data that have none.
 _LEAST_SIGMA = 1e-7
-#: Voxels at the tissue's rim that are left out of the noise: the step to air is no noise.
-_RIM = 2
+#: Voxels at the tissue's rim that are left out of the noise, if half the tissue remains: the step to air, and
+#: its ringing, are no noise.
+_RIM, _NARROW_RIM = 6, 2
 #: SD of a phase that is uniform over the circle: nothing is known less well.
 _UNIFORM_PHASE_SD = np.pi / np.sqrt(3)
 
@@ -100,9 +101,17 @@ def _find_tissue_and_noise(
                     f"tissue was expected to exceed {config.mask_snr:g} noise standard deviations somewhere, but "
                     "nowhere does; check the scan, or lower the setting field.mask_snr."
                 )
-            inner = ndimage.binary_erosion(mask, iterations=_RIM, border_value=1)
+            inner = _without_rim(mask)
         sigma[index] = map_sigma(power, inner)
     return mask, sigma
+
+
+def _without_rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    for rim in (_RIM, _NARROW_RIM):
+        inner = ndimage.binary_erosion(mask, iterations=rim, border_value=1)
+        if np.count_nonzero(inner) >= np.count_nonzero(mask) / 2:
+            return np.asarray(inner, dtype=np.bool_)
+    return mask
 
 
 def _fit_one_echo(scan: Scan, mask: NDArray[np.bool_], sigma: NDArray[np.float32]) -> EchoFit:

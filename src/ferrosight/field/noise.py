@@ -188,7 +188,7 @@ def _fit_quadratic(
         weight = np.where(rest > 0, _HIGH_WEIGHT / (1 + np.maximum(rest - 1, 0) ** 2), 1.0)
         root = np.sqrt(np.where(use, weight, 0.0)) / sd
         fit = design @ np.linalg.lstsq(design * root[:, None], data * root, rcond=1e-6)[0]
-    return np.asarray(fit.reshape(values.shape) + (_EXPECTILE_SD * spread), dtype=np.float64)
+    return np.asarray(fit.reshape(values.shape) + _EXPECTILE_SD * np.median(spread[known]), dtype=np.float64)
 
 
 def _interpolate(

@@ -67,11 +67,13 @@ def _fit_chunk(
     rate = _refine(s, weight, time, rate)
     decay = np.exp(-rate * time)
     amplitude = _amplitude(s, weight, decay)
-    share = weight * np.abs(decay) ** 2
-    # (JᴴWJ)⁻¹ of the rate: the amplitude's share is taken out as a weighted mean time.
-    mean_time = (share * time).sum(0) / share.sum(0)
-    information = np.abs(amplitude) ** 2 * (share * (time - mean_time) ** 2).sum(0)
-    err = 1 / np.sqrt(np.maximum(information, 1e-300)) / span
+    # (JᴴWJ)⁻¹ of the rate: the amplitude's share is taken out as a weighted mean time. An echo that is all
+    # noise looks like signal of about that size; one σ² is taken off, lest its chance value pass for knowledge.
+    snr2 = weight * np.abs(amplitude * decay) ** 2
+    snr2 = np.maximum(snr2 - 1, 0.1 * np.minimum(snr2, 1))
+    mean_time = (snr2 * time).sum(0) / np.maximum(snr2.sum(0), 1e-300)
+    information = (snr2 * (time - mean_time) ** 2).sum(0)
+    err = 1 / np.sqrt(np.maximum(information, 1e-12)) / span
     s0 = np.abs(amplitude) * np.exp(np.minimum(rate.real * echo_times_s[0] / span, 80.0))
     return -rate.imag / span / (2 * np.pi), err / (2 * np.pi), rate.real / span, err, s0
 

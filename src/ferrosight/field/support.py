@@ -159,8 +159,7 @@ def _shape_of_whole(level: NDArray[np.float64]) -> NDArray[np.float64]:
 
     A gentle slope is what remains of the tissue; noise itself slopes only under a strong k-space filter.
     """
-    plateau = np.median(level)
-    shape = np.minimum(level / plateau, 1.0)
+    shape = np.minimum(level / np.quantile(level, 0.9), 1.0)
     if shape.min() > 10 ** (-_FILTER_DB / 10):
         shape = np.ones_like(level)
     return np.asarray(shape / shape.sum(), dtype=np.float64)
