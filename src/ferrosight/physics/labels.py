@@ -12,21 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from ferrosight.errors import LabelError
+from ferrosight.physics.constants import DENSITY_MAGNETITE, IRON_FRACTION_MAGHEMITE, IRON_FRACTION_MAGNETITE
 from ferrosight.types.label import Label
-
-#: Mass fraction of iron in magnetite (Fe3O4) and maghemite (γ-Fe2O3), from the atomic masses.
-IRON_IN_MAGNETITE = 0.7236
-IRON_IN_MAGHEMITE = 0.6994
-#: Density of magnetite, kg/m³ (doi 10.1186/s42833-019-0002-6).
-MAGNETITE_DENSITY_KG_M3 = 5180.0
 
 BOLTZMANN_J_PER_K = 1.380649e-23
 BODY_TEMPERATURE_K = 310.15
 
 #: Saturation magnetisation of bulk oxides, A m² per kg of oxide (doi 10.1186/s42833-019-0002-6).
 _MAGHEMITE_LOW, _MAGNETITE_HIGH = 60.0, 100.0
-_OXIDE_LOW = _MAGHEMITE_LOW / IRON_IN_MAGHEMITE
-_OXIDE_HIGH = _MAGNETITE_HIGH / IRON_IN_MAGNETITE
+_OXIDE_LOW = _MAGHEMITE_LOW / IRON_FRACTION_MAGHEMITE
+_OXIDE_HIGH = _MAGNETITE_HIGH / IRON_FRACTION_MAGNETITE
 #: Normal quantile of a two-sided 95 % interval.
 _Z95 = 1.959963984540054
 #: Centre and spread that put an oxide of unstated composition between maghemite's lowest and magnetite's
@@ -87,7 +82,7 @@ def magnetisation_am2_per_kg_fe(label: Label, b0_t: float) -> float:
     if label.core_diameter_nm is None:
         return label.ms_am2_per_kg_fe
     volume_m3 = math.pi / 6 * (label.core_diameter_nm * 1e-9) ** 3
-    per_volume = label.ms_am2_per_kg_fe * IRON_IN_MAGNETITE * MAGNETITE_DENSITY_KG_M3
+    per_volume = label.ms_am2_per_kg_fe * IRON_FRACTION_MAGNETITE * DENSITY_MAGNETITE
     x = volume_m3 * per_volume * b0_t / (BOLTZMANN_J_PER_K * BODY_TEMPERATURE_K)
     return label.ms_am2_per_kg_fe * _langevin(x)
 
