@@ -105,3 +105,12 @@ def test_a_patch_of_nothing_but_gaps_draws(gel: Any) -> None:
 @pytest.mark.parametrize(("longest", "expected"), [(0.39, 0.2), (1.0, 1.0), (0.0499, 0.02), (7.0, 5.0)])
 def test_scale_bars_have_round_lengths(longest: float, expected: float) -> None:
     assert gallery._nice_length(longest) == pytest.approx(expected)
+
+
+def test_a_window_cut_by_the_image_is_shown_whole() -> None:
+    """The cluster then lies off the picture's middle, still in its plane."""
+    b0 = np.array([1.0, 0.0, 0.0])
+    plane = gallery.b0_plane((9, 19, 5), np.array([0.3, 9.0, 1.0]), (0.05, 0.03, 0.03), b0, np.array([0.0, 1.0, 0]))
+    assert plane.inside.all()
+    assert (plane.ijk[2] == 1).all()
+    assert set(plane.ijk[0][:, 0]) == set(range(9))

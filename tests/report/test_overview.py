@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -17,6 +18,8 @@ def test_the_largest_plane_is_the_main_panel() -> None:
     assert overview.choose_layout((9.3, 0.29, 14.0)) == overview.Layout(0, 2, 1, 4.0)
     assert overview.choose_layout((20.0, 20.0, 3.0)) == overview.Layout(0, 1, 2, 1.0)
     assert overview.choose_layout((2.0, 30.0, 30.0)).through == 0
+    # Two equally thin: coronal before axial before sagittal.
+    assert overview.choose_layout((24.0, 24.0, 41.0)).through == 1
     # About equal: a coronal main panel, as orthogonal views usually have it.
     assert overview.choose_layout((10.0, 9.0, 12.0)) == overview.Layout(0, 2, 1, 1.0)
 
@@ -106,6 +109,20 @@ def test_shading_goes_and_voids_stay(gel: Any) -> None:
     assert float(np.nanmin(relative)) < 0.3
 
 
+def test_a_dark_rim_at_the_outside_is_left_out_and_a_void_inside_is_not(visit_factory: Any) -> None:
+    visit = visit_factory((40, 40, 12), (0.1, 0.1, 0.1), np.eye(3), n_accepted=1, n_rejected=0)
+    signal = visit.scan.signal.copy()
+    mask = visit.field_map.mask
+    edge = np.argwhere(mask.any(axis=(0, 2)))[0, 0]
+    signal[:, :, edge : edge + 3] *= 0.05
+    signal[:, 15, 20, 6] = 0.01
+    scan = dataclasses.replace(visit.scan, signal=signal)
+    relative = overview.relative_magnitude(scan, visit.field_map, 0)
+    assert np.isnan(relative[:, edge : edge + 3]).all()
+    assert np.isfinite(relative[5:20, edge + 4]).all()
+    assert relative[15, 20, 6] < 0.1
+
+
 def test_a_huge_projection_is_binned_without_losing_its_darkest_voxel() -> None:
     image = np.ones((1500, 700), dtype=np.float32)
     image[777, 333] = 0.1
@@ -115,8 +132,6 @@ def test_a_huge_projection_is_binned_without_losing_its_darkest_voxel() -> None:
 
 
 def test_an_empty_mask_draws_all_the_same(empty: Any) -> None:
-    import dataclasses
-
     blank = dataclasses.replace(empty.field_map, mask=np.zeros(empty.scan.grid.shape, dtype=bool))
     assert overview.draw_magnitude_overview(empty.scan, blank, empty.catalogue).startswith("<svg")
     nothing = dataclasses.replace(empty.evidence, z=np.zeros_like(empty.evidence.z))

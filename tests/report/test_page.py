@@ -106,6 +106,9 @@ def test_every_picture_has_words_for_those_who_cannot_see_it(gel_page: str) -> N
 def test_every_link_leads_somewhere(gel_page: str) -> None:
     page = Page(gel_page)
     assert {f"#accepted-{i}" for i in range(1, 31)} <= set(page.links)
+    assert {link for link in page.links if link.startswith("#picture-")} == {
+        f"#picture-accepted-{i}" for i in range(1, 25)
+    }
     assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
 
 

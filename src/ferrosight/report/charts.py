@@ -38,6 +38,11 @@ _CLASSES: dict[str, tuple[str, str, str | tuple[int, tuple[int, ...]], str, floa
 }
 
 
+def class_words(name: str) -> str:
+    """What a class of candidates is called on the page."""
+    return _CLASSES[name][0] if name in _CLASSES else name
+
+
 def survival(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Scores in rising order and how many are at least as large as each; NaN is left out."""
     ordered = np.sort(scores[np.isfinite(scores)])

@@ -77,8 +77,9 @@ def b0_plane(
 ) -> Plane:
     """Nearest voxels of the plane spanned by B0 and the longest other edge of a block of voxels.
 
-    The plane is as high and wide as the block (where B0 is oblique: as its mean extent that way) and passes
-    through the voxel nearest to ``centre_ijk``. ``right_is`` (3, along the array's axes) picks the sign of
+    The plane passes through the voxel nearest to ``centre_ijk``; the picture is as high and wide as the block
+    (where B0 is oblique: as its mean extent that way) and lies around the block's middle, so that a window cut
+    by the image's edge is shown whole. ``right_is`` (3, along the array's axes) picks the sign of
     the second direction. Voxels are shown as they are: nothing is interpolated.
     """
     voxel = np.asarray(voxel_mm)
@@ -91,7 +92,9 @@ def b0_plane(
         across = -across
     middle = np.rint(centre_ijk)
     width, height = float(extent @ across**2), float(extent @ up**2)
-    columns, rows = (_pixel_centres(length, float(voxel.min())) for length in (width, height))
+    shift = ((np.asarray(shape) - 1) / 2 - middle) * voxel
+    columns = _pixel_centres(width, float(voxel.min())) + shift @ across
+    rows = _pixel_centres(height, float(voxel.min())) - shift @ up
     offsets = across[:, None, None] * columns[None, None, :] - up[:, None, None] * rows[None, :, None]
     ijk = np.rint(middle[:, None, None] + offsets / voxel[:, None, None]).astype(np.intp)
     inside = np.all([(ijk[a] >= 0) & (ijk[a] < shape[a]) for a in range(3)], axis=0)

@@ -25,6 +25,8 @@ _MARGIN_IN = {"left": 0.62, "right": 0.34, "bottom": 1.16, "top": 0.30, "gap": 0
 _MIN_STRIP = 0.075
 #: Larger projections are binned: the page stays small, and a screen shows no more anyhow.
 _MAX_PIXELS = 512
+#: Voxels darker than this, relative to their surroundings, count as part of a dark rim.
+_RIM = 0.6
 
 #: Marks of rejected candidates: reason → (shape around 0, 0 in points, words). The first reason that fits
 #: is drawn; candidates rejected for other reasons are not.
@@ -58,7 +60,8 @@ def choose_layout(extents_mm: tuple[float, float, float]) -> Layout:
     """The largest plane is the main panel; the other two share its axes. Coronal where all are alike."""
     planes = {0: (1, 2), 1: (0, 2), 2: (0, 1)}
     alike = max(extents_mm) < 1.6 * min(extents_mm)
-    through = 1 if alike else int(np.argmin(extents_mm))
+    # Where two are as thin, look along y, then z: coronal and axial are what people expect.
+    through = 1 if alike else next(axis for axis in (1, 2, 0) if extents_mm[axis] <= 1.05 * min(extents_mm))
     across, up = planes[through]
     needed = _MIN_STRIP * max(extents_mm[across], extents_mm[up])
     stretch = float(np.ceil(needed / extents_mm[through])) if extents_mm[through] < needed else 1.0
@@ -80,7 +83,8 @@ def relative_magnitude(scan: Scan, field_map: FieldMap, echo: int) -> NDArray[np
     """Magnitude over its smooth surroundings (1 is undisturbed), float32 (x, y, z), NaN outside the mask.
 
     The surroundings are a blurred mean over blocks of about a sixteenth of the image, so coil shading goes
-    and voids stay.
+    and voids stay. A dark rim of up to four voxels that touches the outside is NaN too: it would blacken
+    every line of sight along a wall.
     """
     mask = field_map.mask
     magnitude = np.where(mask, np.abs(scan.signal[echo]), 0).astype(np.float32)
@@ -90,7 +94,11 @@ def relative_magnitude(scan: Scan, field_map: FieldMap, echo: int) -> NDArray[np
     zoom = [n / m for n, m in zip(mask.shape, smooth.shape, strict=True)]
     around = ndimage.zoom(smooth, zoom, order=1, grid_mode=True, mode="nearest")
     known = mask & (around > 0)
-    return np.divide(magnitude, around, out=np.full(mask.shape, np.nan, np.float32), where=known)
+    relative = np.divide(magnitude, around, out=np.full(mask.shape, np.nan, np.float32), where=known)
+    if not mask.all():
+        rim = ndimage.binary_dilation(~mask, mask=~mask | (relative < _RIM), iterations=4)
+        relative[rim] = np.nan
+    return relative
 
 
 def _blurred_blocks(volume: NDArray[np.float32], blocks: tuple[int, ...]) -> NDArray[np.float32]:

@@ -191,7 +191,8 @@ def headline(catalogue: Catalogue) -> str:
     if not math.isfinite(false):
         return f"{sentence} How many of them are false could not be told."
     about = "fewer than 0.01" if false < 0.01 else f"about {numbers.format_number(false, 2)}"
-    return f"{sentence} By this scan’s own decoys, {about} false ones are expected among them."
+    judge = "this scan’s own decoys" if catalogue.null.source == "decoys" else catalogue.null.source
+    return f"{sentence} By {judge}, {about} false ones are expected among them."
 
 
 def limit_sentence(catalogue: Catalogue) -> str:
@@ -250,7 +251,9 @@ def _chart_context(catalogue: Catalogue) -> dict[str, Any]:
     n_agree, n_windows = charts.windows_agreement(catalogue)
     return {
         "scores_svg": Markup(charts.draw_scores(catalogue)),
-        "counts": [(str(name), f"{count:,}") for name, count in catalogue.null.counts_at_threshold.items()],
+        "counts": [
+            (charts.class_words(str(name)), f"{count:,}") for name, count in catalogue.null.counts_at_threshold.items()
+        ],
         "threshold": numbers.format_number(catalogue.null.score_threshold),
         "n_null": len(catalogue.null.candidates),
         "fit_facts": summary.fit_facts(catalogue),
