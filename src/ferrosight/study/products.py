@@ -48,7 +48,7 @@ def write_maps(result: VisitResult, out_dir: Path, visit: VisitFiles) -> None:
             field_map.r2star_per_s,
             {"Units": "s^-1", "Description": "Effective transverse relaxation rate; NaN outside the mask."},
         )
-    sources = {"Sources": [f"bids:raw:{file.path.relative_to(visit.bids_dir).as_posix()}" for file in visit.files]}
+    sources = {"RawSources": [file.path.relative_to(visit.bids_dir).as_posix() for file in visit.files]}
     for product, (array, sidecar) in images.items():
         write_nifti(array, field_map.grid, visit_path(out_dir, product, visit), {**sidecar, **sources})
 
