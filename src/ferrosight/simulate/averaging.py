@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrosight.simulate._kernels import average_linear_phase
 from ferrosight.simulate.bodies import Body, FloatArray
 
 #: Second-order phase over one sub-divided cell that is let pass, radians, at 16 cells per voxel edge.
-_TOLERANCE_RAD = 0.06
+_TOLERANCE_RAD = 0.02
 
 #: How much finer, per axis, the cells at a point and across the edge of its core are cut once more. The mean
 #: of a dipole's own phase over the cell that holds it converges only once that cell's phase saturates, and
@@ -19,7 +20,7 @@ _TOLERANCE_RAD = 0.06
 _POINT_REFINEMENT = 4
 
 #: Phase (radians) below which a body's field is not added to a voxel.
-_NEGLIGIBLE_RAD = 1e-4
+NEGLIGIBLE_RAD = 1e-4
 
 #: Points evaluated at once, to bound memory.
 _CHUNK = 100_000
@@ -97,7 +98,7 @@ def sum_far_fields(
     A body's field is left out where its phase never reaches 1e-4 rad.
     """
     total = np.zeros(shape)
-    limit_hz = _NEGLIGIBLE_RAD / (2 * np.pi * np.abs(turns_s).max())
+    limit_hz = NEGLIGIBLE_RAD / (2 * np.pi * np.abs(turns_s).max())
     for body in bodies:
         reach = body.reach_where_field(limit_hz)
         low, high = body.bounds()
@@ -201,9 +202,4 @@ def _signal_of_cells(
         field += body_field
         gradient += body_gradient
         present &= body.has_signal(points)
-    across = np.ascontiguousarray((gradient * cell_m).T)
-    result = np.empty((len(turns_s), len(points)), dtype=np.complex128)
-    for echo, turns in enumerate(turns_s):
-        fading = np.sinc(turns * across).prod(axis=0)
-        result[echo] = present * fading * np.exp(2j * np.pi * turns * field)
-    return result
+    return np.asarray(average_linear_phase(field, gradient, present, cell_m, turns_s))

@@ -8,15 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from ferrosight.simulate.averaging import average_over_boxes, find_reach, sum_far_fields, voxel_points
+from ferrosight.simulate.averaging import NEGLIGIBLE_RAD, average_over_boxes, find_reach, sum_far_fields, voxel_points
 from ferrosight.simulate.bodies import Body, FloatArray
 from ferrosight.simulate.spec import PointSpread, Supports
 from ferrosight.types import AxisSupport
 
 ComplexArray = NDArray[np.complex128]
+Index = NDArray[np.int_]
 
 #: Voxels over which the finely sampled part fades into the part sampled once per voxel.
 _TAPER_VOXELS = 4.0
+
+#: Edge of the tiles, in voxels, that are finely sampled one at a time, to bound memory.
+_TILE_VOXELS = 16
 
 
 def apply_bodies(
@@ -90,32 +94,39 @@ def _truncate(
     support: Supports,
     sub_sampling: int,
 ) -> ComplexArray:
-    """Signal = background·[1 + (E-1)(1-w)] at voxel centres, plus background·(E-1)w on fine cells.
+    """Background·E, E the bodies' signal, limited to ``support``.
 
-    The window w is one near the bodies and fades smoothly to zero where E varies so little from voxel to
-    voxel that sampling it once is exact.
+    E - 1 is cut by smooth windows into a part next to the bodies, on fine cells, one around it, on coarser
+    cells, and the rest, which varies so little from voxel to voxel that sampling it once is exact.
     """
     shape = (background.shape[1], background.shape[2], background.shape[3])
+    reaches = np.array([find_reach(body, voxel_m, turns_s) for body in bodies])
     taper = _TAPER_VOXELS * float(voxel_m.max())
-    reaches = [find_reach(body, voxel_m, turns_s) for body in bodies]
-    blocks = _merge_windows(
-        [_voxel_window(body, reach + taper, shape, voxel_m) for body, reach in zip(bodies, reaches, strict=True)]
-    )
+    limit_hz = NEGLIGIBLE_RAD / (2 * np.pi * float(np.abs(turns_s).max()))
+    horizons = np.array([body.reach_where_field(limit_hz) for body in bodies])
     field = sum_far_fields(bodies, shape, voxel_m, turns_s)
     deviation = np.exp(2j * np.pi * turns_s[:, None, None, None] * field) - 1
-    per_voxel = max(2, sub_sampling // 2)
     spectrum = fft.fftn(background, axes=(1, 2, 3))
     acquired = np.zeros_like(spectrum)
-    for members, first, last in blocks:
-        weights = _Window([bodies[i] for i in members], [reaches[i] for i in members], taper)
+    for first, last in _split_into_tiles(shape):
         window = (slice(None), *(slice(a, b) for a, b in zip(first, last, strict=True)))
-        at_voxels = weights(voxel_points(first, last, voxel_m)).reshape(tuple(last - first))
-        deviation[window] *= 1 - at_voxels
-        axes = [_fine_axis(a, b, per_voxel) for a, b in zip(first, last, strict=True)]
-        fine = _fine_deviation(bodies, weights, axes, voxel_m, turns_s, sub_sampling, per_voxel)
-        for echo in range(len(turns_s)):
-            fine[echo] *= _interpolate(spectrum[echo], axes)
-            acquired[echo] += _to_k_space(fine[echo], axes, shape, per_voxel)
+        close = _find_close(bodies, reaches + taper, first, last, voxel_m)
+        if not close:
+            continue
+        around = _Window([bodies[i] for i in close], reaches[close], taper)
+        next_to = _Window([bodies[i] for i in close], reaches[close] / 2, taper / 2)
+        at_voxels = around.weigh(voxel_points(first, last, voxel_m))
+        deviation[window] *= 1 - at_voxels.reshape(tuple(last - first))
+        seen = [bodies[i] for i in _find_close(bodies, horizons, first, last, voxel_m)]
+        for per_voxel, inside, outside in ((sub_sampling // 2, next_to, None), (sub_sampling // 4, around, next_to)):
+            bounds = inside.bound(first, last, voxel_m)
+            if bounds is None:
+                continue
+            axes = [_fine_axis(a, b, max(1, per_voxel)) for a, b in zip(*bounds, strict=True)]
+            fine = _fine_deviation(seen, inside, outside, axes, voxel_m, turns_s, sub_sampling, max(1, per_voxel))
+            for echo in range(len(turns_s)):
+                fine[echo] *= _interpolate(spectrum[echo], axes)
+                acquired[echo] += _to_k_space(fine[echo], axes, shape, max(1, per_voxel))
     acquired += fft.fftn(background * (1 + deviation), axes=(1, 2, 3))
     for axis, one in enumerate(support, start=1):
         acquired *= _along(support_mask(shape[axis - 1], one), axis)
@@ -123,40 +134,68 @@ def _truncate(
 
 
 class _Window:
-    """The weight of the finely sampled part: 1 within reach of any body, 0 beyond its taper."""
+    """A weight in space: 1 within reach of any body, fading smoothly to 0 beyond."""
 
-    def __init__(self, bodies: Sequence[Body], reaches: Sequence[float], taper_m: float) -> None:
+    def __init__(self, bodies: Sequence[Body], reaches: FloatArray, taper_m: float) -> None:
         self._bodies, self._reaches, self._taper = bodies, reaches, taper_m
 
-    def __call__(self, points: FloatArray) -> FloatArray:
+    def weigh(self, points: FloatArray) -> FloatArray:
+        """The weight (n,) at points (n, 3), metres."""
         outside = np.ones(len(points))
         for body, reach in zip(self._bodies, self._reaches, strict=True):
             t = np.clip((body.distance(points) - reach) / self._taper, 0, 1)
             outside *= 0.5 - 0.5 * np.cos(np.pi * t)
         return 1 - outside
 
+    def bound(self, first: Index, last: Index, voxel_m: FloatArray) -> tuple[Index, Index] | None:
+        """The box of voxels, inside the given one, that may have weight; ``None`` where none has."""
+        points = voxel_points(first, last, voxel_m)
+        margin = self._taper + float(np.linalg.norm(voxel_m)) / 2
+        near = np.zeros(len(points), dtype=np.bool_)
+        for body, reach in zip(self._bodies, self._reaches, strict=True):
+            near |= body.distance(points) < reach + margin
+        if not near.any():
+            return None
+        ijk = np.argwhere(near.reshape(tuple(last - first)))
+        return first + ijk.min(axis=0), first + ijk.max(axis=0) + 1
+
+
+def _split_into_tiles(shape: tuple[int, int, int]) -> list[tuple[Index, Index]]:
+    """First voxel and one past the last of each tile of the image."""
+    starts = np.meshgrid(*(np.arange(0, n, _TILE_VOXELS) for n in shape), indexing="ij")
+    return [(first, np.minimum(first + _TILE_VOXELS, shape)) for first in np.stack(starts, axis=-1).reshape(-1, 3)]
+
+
+def _find_close(
+    bodies: Sequence[Body], reaches: FloatArray, first: Index, last: Index, voxel_m: FloatArray
+) -> list[int]:
+    """Which bodies' reaches may touch a tile."""
+    centre = (first + last - 1) / 2 * voxel_m
+    radius = float(np.linalg.norm((last - first) * voxel_m)) / 2
+    return [i for i, body in enumerate(bodies) if float(body.distance(centre[None])[0]) < radius + reaches[i]]
+
 
 def _fine_deviation(
     bodies: Sequence[Body],
-    weights: _Window,
+    inside: _Window,
+    outside: _Window | None,
     axes: list[FloatArray],
     voxel_m: FloatArray,
     turns_s: FloatArray,
     sub_sampling: int,
     per_voxel: int,
 ) -> ComplexArray:
-    """(E-1)·w averaged over each fine cell of a block (echo, x, y, z)."""
+    """(E - 1), averaged over each fine cell of a block and weighted by one window less another (echo, x, y, z)."""
     grid = np.meshgrid(*(a * h for a, h in zip(axes, voxel_m, strict=True)), indexing="ij")
     points = np.stack(grid, axis=-1).reshape(-1, 3)
-    weight = weights(points)
+    weight = inside.weigh(points)
+    if outside is not None:
+        weight -= outside.weigh(points)
     chosen = np.flatnonzero(weight > 0)
+    finest = max(1, sub_sampling // per_voxel)
+    signal = average_over_boxes(bodies, points[chosen], voxel_m / per_voxel, turns_s, sub_sampling, finest=finest)
     result = np.zeros((len(turns_s), len(points)), dtype=np.complex128)
-    result[:, chosen] = weight[chosen] * (
-        average_over_boxes(
-            bodies, points[chosen], voxel_m / per_voxel, turns_s, sub_sampling, finest=max(1, sub_sampling // per_voxel)
-        )
-        - 1
-    )
+    result[:, chosen] = weight[chosen] * (signal - 1)
     return result.reshape(len(turns_s), *grid[0].shape)
 
 
@@ -193,36 +232,12 @@ def _transform(array: ComplexArray, matrices: list[ComplexArray]) -> ComplexArra
     return array
 
 
-def _voxel_window(
-    body: Body, reach_m: float, shape: tuple[int, int, int], voxel_m: FloatArray
-) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+def _voxel_window(body: Body, reach_m: float, shape: tuple[int, int, int], voxel_m: FloatArray) -> tuple[Index, Index]:
     """First voxel of the box around a body and its reach, and one past the last, inside the image."""
     low, high = body.bounds()
     first = np.clip(np.floor((low - reach_m) / voxel_m), 0, shape).astype(np.int_)
     last = np.clip(np.ceil((high + reach_m) / voxel_m) + 1, 0, shape).astype(np.int_)
     return first, last
-
-
-_Block = tuple[list[int], NDArray[np.int_], NDArray[np.int_]]
-
-
-def _merge_windows(windows: Sequence[tuple[NDArray[np.int_], NDArray[np.int_]]]) -> list[_Block]:
-    """Unite windows that overlap, until none do; those that lie outside the image are dropped."""
-    blocks: list[_Block] = []
-    for index, (first, last) in enumerate(windows):
-        if (last <= first).any():
-            continue
-        members = [index]
-        while True:
-            touching = [b for b in blocks if (b[1] < last).all() and (first < b[2]).all()]
-            if not touching:
-                break
-            blocks = [b for b in blocks if not any(b is t for t in touching)]
-            members = members + [i for b in touching for i in b[0]]
-            first = np.min([first, *(b[1] for b in touching)], axis=0)
-            last = np.max([last, *(b[2] for b in touching)], axis=0)
-        blocks.append((members, first, last))
-    return blocks
 
 
 def _along(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
