@@ -1,0 +1,1 @@
+"""From field to fitted catalogue: evidence, decoys, candidates, refit, neighbours, verdict."""

@@ -1,0 +1,345 @@
+"""The full complex fit of sources in their windows, neighbours included.
+
+Nothing is unwrapped and nothing is masked for being dark: void and lobes are one model. Neighbours already
+explained enter a window as a fixed factor, computed once per source on a cube of voxels around it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from ferrosight.clusters.windows import (
+    N_BACKGROUND,
+    N_PARAMETERS,
+    descend,
+    find_start,
+    invert,
+    measure_chi2,
+)
+from ferrosight.physics.cluster_signal import SignalTable, cell_average, interpolate_signal
+
+#: Half width, in voxels, of the cube on which a source's factor is kept for its neighbours.
+BLOCK_HALF = 8
+_MAX_MOVES = 3
+
+
+@dataclass(frozen=True)
+class WindowData:
+    """What every fit of a scan shares.
+
+    ``signal`` complex64 (echo, x, y, z) in units of one real channel's noise; ``weights`` float32 of the same
+    shape, 0 outside the mask; ``ratios`` (echo,) echo times over the first; ``tables`` one per pattern, on
+    the same ``voxels`` (n, 3); ``model_error`` the relative error of a source's factor, by which voxels near
+    a neighbour lose weight. ``origin`` (3,) is the scan's first voxel within these padded arrays.
+    """
+
+    signal: NDArray[np.complex64]
+    weights: NDArray[np.float32]
+    ratios: NDArray[np.float64]
+    tables: tuple[SignalTable, ...]
+    voxels: NDArray[np.int64]
+    basis: NDArray[np.float32]
+    origin: NDArray[np.int64]
+    model_error: float = 0.0
+
+    @property
+    def edges(self) -> NDArray[np.float64]:
+        """Voxel edges (3,) in cube-root-of-voxel-volume units."""
+        return self.tables[0].edges
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Fitted sources, a row each.
+
+    ``patterns`` (n,) index of the pattern; ``centres`` (n, 3) the windows' middle voxels in the padded
+    arrays; ``shifts`` (n, 3) positions relative to them, voxels; ``q`` p/V at the first echo, signed;
+    ``covariance`` (n, 4, 4) of (q, shift) for the measured noise; ``chi2`` and ``chi2_background`` with and
+    without the source; ``n_data`` window voxels used; ``steps`` -1 where the fit failed.
+    """
+
+    patterns: NDArray[np.int64]
+    centres: NDArray[np.int64]
+    shifts: NDArray[np.float64]
+    q: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    chi2: NDArray[np.float64]
+    chi2_background: NDArray[np.float64]
+    n_data: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    n_echoes: int
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Fractional voxel indices (n, 3) in the padded arrays."""
+        return np.asarray(self.centres + self.shifts, dtype=np.float64)
+
+    @property
+    def dof(self) -> NDArray[np.float64]:
+        """Real degrees of freedom left by background and source."""
+        free = 2.0 * self.n_echoes * (self.n_data - N_BACKGROUND) - N_PARAMETERS
+        return np.asarray(np.maximum(free, 1.0), dtype=np.float64)
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Root of the studentised likelihood ratio, in standard deviations; 0 where the fit failed."""
+        gain = np.maximum(self.chi2_background - self.chi2, 0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            score = np.sqrt(gain * self.dof / self.chi2)
+        return np.where((self.steps >= 0) & np.isfinite(score), score, 0.0)
+
+    def pick(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Sources:
+        """The rows of an index or mask array."""
+        arrays: dict[str, Any] = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "n_echoes"}
+        return replace(self, **arrays)
+
+    def join(self, other: Sources) -> Sources:
+        """These rows, then the other's."""
+        arrays: dict[str, Any] = {
+            f.name: np.concatenate([getattr(self, f.name), getattr(other, f.name)])
+            for f in fields(self)
+            if f.name != "n_echoes"
+        }
+        return replace(self, **arrays)
+
+
+def unfitted(
+    patterns: NDArray[np.int64], signs: NDArray[np.int64], centres: NDArray[np.int64], n_echoes: int
+) -> Sources:
+    """Sources to be fitted: only pattern, sign (in ``q``) and place are known."""
+    n = len(patterns)
+    nothing = np.full(n, np.nan)
+    return Sources(
+        np.asarray(patterns, dtype=np.int64),
+        np.asarray(centres, dtype=np.int64).reshape(n, 3),
+        np.zeros((n, 3)),
+        np.asarray(signs, dtype=np.float64),
+        np.full((n, N_PARAMETERS, N_PARAMETERS), np.nan),
+        nothing,
+        nothing.copy(),
+        np.zeros(n, np.int64),
+        np.full(n, -1, np.int64),
+        n_echoes,
+    )
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Factors of explained sources: ``centres`` (n, 3), ``blocks`` complex64 (n, echo, m, m, m)."""
+
+    centres: NDArray[np.int64]
+    blocks: NDArray[np.complex64]
+
+
+def draw_neighbours(data: WindowData, sources: Sources) -> Neighbours:
+    """Every source's factor on a cube around it."""
+    width = 2 * BLOCK_HALF + 1
+    blocks = np.ones((len(sources), len(data.ratios), width, width, width), np.complex64)
+    for pattern, table in enumerate(data.tables):
+        rows = np.flatnonzero(sources.patterns == pattern)
+        if len(rows):
+            part = np.empty((len(rows), *blocks.shape[1:]), np.complex64)
+            own = (table.values, table.matrix, table.edges)
+            _fill_blocks(sources.shifts[rows], sources.q[rows], data.ratios, own, data.voxels, BLOCK_HALF, part)
+            blocks[rows] = part
+    return Neighbours(sources.centres, blocks)
+
+
+def no_neighbours(data: WindowData) -> Neighbours:
+    """Nothing explained yet."""
+    return Neighbours(np.zeros((0, 3), np.int64), np.ones((0, len(data.ratios), 1, 1, 1), np.complex64))
+
+
+def multiply_blocks(shape: tuple[int, ...], neighbours: Neighbours) -> NDArray[np.complex64]:
+    """Product of all factors over the whole (echo, x, y, z) volume."""
+    product = np.ones(shape, np.complex64)
+    half = neighbours.blocks.shape[-1] // 2
+    for centre, block in zip(neighbours.centres, neighbours.blocks, strict=True):
+        low = np.maximum(centre - half, 0)
+        high = np.minimum(centre + half + 1, shape[1:])
+        a, b = low - (centre - half), high - (centre - half)
+        product[:, low[0] : high[0], low[1] : high[1], low[2] : high[2]] *= block[
+            :, a[0] : b[0], a[1] : b[1], a[2] : b[2]
+        ]
+    return product
+
+
+def fit_sources(
+    data: WindowData, sources: Sources, neighbours: Neighbours, own: NDArray[np.int64] | None = None, *, search: bool
+) -> Sources:
+    """Fit every source in its own window.
+
+    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them. ``search``
+    starts from a grid of strengths and positions, otherwise the fit goes on from where the sources are.
+    """
+    n = len(sources)
+    own = np.full(n, -1, np.int64) if own is None else own
+    centres = sources.centres.copy()
+    shifts, q = sources.shifts.copy(), sources.q.copy()
+    covariance = np.full((n, N_PARAMETERS, N_PARAMETERS), np.nan)
+    numbers = np.full((n, 4), np.nan)
+    for pattern, table in enumerate(data.tables):
+        rows = np.flatnonzero(sources.patterns == pattern)
+        if not len(rows):
+            continue
+        parts = [array[rows] for array in (centres, shifts, q, covariance, numbers)]
+        _fit_many(
+            (data.signal, data.weights),
+            data.model_error,
+            (neighbours.centres, neighbours.blocks),
+            own[rows],
+            data.ratios,
+            (table.values, table.matrix, table.edges),
+            (data.voxels, data.basis),
+            search,
+            tuple(parts),
+        )
+        for array, part in zip((centres, shifts, q, covariance, numbers), parts, strict=True):
+            array[rows] = part
+    chi2, chi2_background = numbers[:, 0], numbers[:, 1]
+    n_data, steps = (np.nan_to_num(numbers[:, k], nan=-1).astype(np.int64) for k in (2, 3))
+    return Sources(
+        sources.patterns, centres, shifts, q, covariance, chi2, chi2_background, n_data, steps, sources.n_echoes
+    )
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _fill_blocks(shifts, q, ratios, table, voxels, half, blocks):  # type: ignore[no-untyped-def]
+    """Factor of every source on a cube of voxels around it: the table near, the voxel's mean phase far."""
+    values, matrix, edges = table
+    n = len(voxels)
+    for f in prange(len(q)):
+        signal = np.empty(n, np.complex64)
+        slopes = np.empty((N_PARAMETERS, n), np.complex64)
+        for e in range(len(ratios)):
+            strength = q[f] * ratios[e]
+            for i in range(-half, half + 1):
+                for j in range(-half, half + 1):
+                    for k in range(-half, half + 1):
+                        blocks[f, e, i + half, j + half, k + half] = cell_average(
+                            strength,
+                            matrix,
+                            0.0,
+                            (i - shifts[f, 0]) * edges[0],
+                            (j - shifts[f, 1]) * edges[1],
+                            (k - shifts[f, 2]) * edges[2],
+                            edges[0],
+                            edges[1],
+                            edges[2],
+                        )
+            interpolate_signal(values, matrix, edges, voxels, strength, shifts[f], signal, slopes)
+            for v in range(n):
+                blocks[f, e, voxels[v, 0] + half, voxels[v, 1] + half, voxels[v, 2] + half] = signal[v]
+
+
+@njit(cache=True, fastmath=True)
+def cut_window(signal, weights, centre, voxels, data, weight):  # type: ignore[no-untyped-def]
+    """Copy a window out of the volumes; voxels outside the image get weight 0. Returns the voxels used."""
+    n_echoes, nx, ny, nz = signal.shape
+    used = 0
+    for v in range(len(voxels)):
+        i, j, k = centre[0] + voxels[v, 0], centre[1] + voxels[v, 1], centre[2] + voxels[v, 2]
+        inside = 0 <= i < nx and 0 <= j < ny and 0 <= k < nz
+        for e in range(n_echoes):
+            data[e, v] = signal[e, i, j, k] if inside else 0.0
+            weight[e, v] = weights[e, i, j, k] if inside else 0.0
+        if inside and weights[0, i, j, k] > 0.0:
+            used += 1
+    return used
+
+
+@njit(cache=True, fastmath=True)
+def multiply_neighbours(centre, voxels, own, block_centres, blocks, other):  # type: ignore[no-untyped-def]
+    """Product (echo, voxel) over a window of the factors of all sources near it but number ``own``."""
+    other[:] = 1.0
+    half = blocks.shape[2] // 2
+    reach = half + 4
+    for b in range(len(block_centres)):
+        if b == own:
+            continue
+        dx = centre[0] - block_centres[b, 0]
+        dy = centre[1] - block_centres[b, 1]
+        dz = centre[2] - block_centres[b, 2]
+        if max(abs(dx), abs(dy), abs(dz)) > reach:
+            continue
+        for v in range(len(voxels)):
+            i, j, k = dx + voxels[v, 0], dy + voxels[v, 1], dz + voxels[v, 2]
+            if max(abs(i), abs(j), abs(k)) <= half:
+                for e in range(other.shape[0]):
+                    other[e, v] *= blocks[b, e, i + half, j + half, k + half]
+
+
+@njit(cache=True, fastmath=True)
+def discount_neighbours(data, other, model_error, weight):  # type: ignore[no-untyped-def]
+    """Lower the weight of voxels that a neighbour changes: its factor is known to ``model_error`` only."""
+    for e in range(data.shape[0]):
+        power = 0.0
+        total = 0.0
+        for v in range(data.shape[1]):
+            if weight[e, v] > 0.0:
+                power += data[e, v].real ** 2 + data[e, v].imag ** 2
+                total += 1.0
+        power *= model_error * model_error / max(total, 1.0)
+        for v in range(data.shape[1]):
+            change = other[e, v] - 1.0
+            weight[e, v] /= 1.0 + power * (change.real**2 + change.imag**2)
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _fit_many(volumes, model_error, neighbours, own, ratios, table, window, search, found):  # type: ignore[no-untyped-def]
+    """Fit every row of ``found`` (centres, shifts, q, covariance, numbers), in place."""
+    signal, weights = volumes
+    block_centres, blocks = neighbours
+    voxels, basis = window
+    centres, shifts, q, covariance, numbers = found
+    n_echoes = signal.shape[0]
+    n = len(voxels)
+    for f in prange(len(q)):
+        data = np.empty((n_echoes, n), np.complex64)
+        weight = np.empty((n_echoes, n), np.float32)
+        other = np.empty((n_echoes, n), np.complex64)
+        gram = np.empty((N_PARAMETERS, N_PARAMETERS))
+        shift = shifts[f].copy()
+        centre = centres[f].copy()
+        strength = q[f]
+        chi2, steps, used = -1.0, -1, 0
+        for attempt in range(_MAX_MOVES):
+            used = cut_window(signal, weights, centre, voxels, data, weight)
+            if used < 3 * N_BACKGROUND:
+                steps = -1
+                break
+            multiply_neighbours(centre, voxels, own[f], block_centres, blocks, other)
+            discount_neighbours(data, other, model_error, weight)
+            if attempt == 0 and search:
+                sign = np.sign(strength)
+                strength = find_start(data, other, weight, ratios, table, voxels, basis, sign, shift)
+            strength, chi2, steps = descend(data, other, weight, ratios, table, voxels, basis, strength, shift, gram)
+            if steps < 0 or attempt == _MAX_MOVES - 1:
+                break
+            moved = False
+            for axis in range(3):
+                whole = int(np.round(shift[axis]))
+                inside = centre[axis] + whole
+                if abs(shift[axis]) > 0.55 and 0 <= inside < signal.shape[axis + 1]:
+                    centre[axis] = inside
+                    shift[axis] -= whole
+                    moved = True
+            if not moved:
+                break
+        centres[f] = centre
+        shifts[f] = shift
+        q[f] = strength
+        numbers[f, 0] = chi2
+        numbers[f, 2] = used
+        numbers[f, 3] = steps
+        if steps >= 0:
+            numbers[f, 1] = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shift)
+            invert(gram, strength, covariance[f])

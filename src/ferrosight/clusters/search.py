@@ -1,0 +1,184 @@
+"""The search: screen, fit every pattern at every place, explain the strongest, screen what is left.
+
+All ten classes (five l = 2 patterns, both signs) are treated alike at every step: the same screening, the
+same fits, the same competition for a place, the same right to explain its surroundings. What differs
+between the dipole of iron's polarity and the others afterwards is therefore iron, not the code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from ferrosight.clusters.fit import (
+    Neighbours,
+    Sources,
+    WindowData,
+    draw_neighbours,
+    fit_sources,
+    multiply_blocks,
+    no_neighbours,
+    unfitted,
+)
+from ferrosight.clusters.screen import Screener
+from ferrosight.types import Progress
+
+#: Sources nearer than this (cube-root-of-voxel-volume units) cannot be told apart: the stronger is kept.
+SAME_PLACE = 1.3
+#: Peaks nearer than this are one place to start from.
+_ONE_START = 1.0
+#: A source scoring at least this explains its surroundings for the others.
+_EXPLAINS = 6.0
+#: A pattern is tried at a place where its own screening statistic reaches this within a voxel.
+_WORTH_A_FIT = 2.5
+#: First only what stands out, so that its side lobes need not be fitted; then everything, twice.
+_FIRST_SCREEN_Z = 8.0
+_SWEEPS = 2
+
+
+def search_sources(
+    data: WindowData,
+    search_mask: NDArray[np.bool_],
+    screen_z: float,
+    workers: int,
+    on_progress: Progress | None = None,
+) -> tuple[Sources, Neighbours, NDArray[np.float32], WindowData]:
+    """All classes' sources, the neighbours that explain their surroundings, the first screening map
+    (pattern, x, y, z), and the data with its model error learnt."""
+
+    def report(what: str, done: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(what, done, total)
+
+    screener = Screener(data, search_mask, workers)
+    n_echoes = len(data.ratios)
+    found = unfitted(*(np.zeros(0, np.int64),) * 2, np.zeros((0, 3), np.int64), n_echoes)
+    neighbours = no_neighbours(data)
+    first_map: NDArray[np.float32] | None = None
+    tried = np.zeros((0, 3))
+    thresholds = (max(_FIRST_SCREEN_Z, screen_z), screen_z, screen_z)
+    for turn, threshold in enumerate(thresholds):
+        report("searching for clusters", turn, len(thresholds) + 1)
+        explained = multiply_blocks(data.signal.shape, neighbours)
+        evidence = screener.screen(data.signal * np.exp(-1j * np.angle(explained)).astype(np.complex64))
+        if first_map is None:
+            first_map = evidence
+        places = _find_places(evidence, search_mask, threshold, data.edges, [found.positions, tried])
+        tried = np.concatenate([tried, places]) if turn else tried
+        new = _fit_places(data, evidence, places, neighbours)
+        strong = np.flatnonzero(found.score >= _EXPLAINS)
+        old = fit_sources(data, found.pick(strong), neighbours, np.arange(len(strong)), search=False)
+        found = drop_duplicates(old.join(new), data.edges)
+        if turn == 0:
+            data = replace(data, model_error=_learn_model_error(found))
+        neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
+    for _ in range(_SWEEPS):
+        report("fitting neighbours together", len(thresholds), len(thresholds) + 1)
+        own = _own_rows(found)
+        found = fit_sources(data, found, neighbours, own, search=False)
+        neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
+    found = drop_duplicates(found, data.edges)
+    neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
+    assert first_map is not None
+    return found, neighbours, first_map, data
+
+
+def _own_rows(found: Sources) -> NDArray[np.int64]:
+    """Each source's row among the neighbours drawn from those that explain; -1 for the others."""
+    explains = found.score >= _EXPLAINS
+    return np.where(explains, np.cumsum(explains) - 1, -1)
+
+
+def _find_places(
+    evidence: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    threshold: float,
+    edges: NDArray[np.float64],
+    known: list[NDArray[np.float64]],
+) -> NDArray[np.int64]:
+    """Voxels (n, 3) where any pattern of either sign peaks, strongest first, none beside a known position."""
+    strength = np.abs(evidence).max(axis=0)
+    peaks = np.zeros(mask.shape, bool)
+    for pattern in evidence:
+        size = np.abs(pattern)
+        peaks |= (size == ndimage.maximum_filter(size, 3)) & (size > threshold)
+    places = np.argwhere(peaks & mask)
+    places = places[np.argsort(-strength[tuple(places.T)], kind="stable")]
+    taken = np.concatenate(known) if known else np.zeros((0, 3))
+    free = np.ones(len(places), np.bool_)
+    if len(taken) and len(places):
+        distance, _ = KDTree(taken * edges).query(places * edges)
+        free = np.asarray(distance) > _ONE_START
+    return _thin_out(places[free], edges)
+
+
+def _thin_out(places: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Of places nearer than one start, keep the first."""
+    if not len(places):
+        return places
+    return places[_first_of_each(places * edges, _ONE_START)]
+
+
+def _first_of_each(points: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
+    """Of points nearer to each other than a distance, only the first stays."""
+    alive = np.ones(len(points), np.bool_)
+    near: list[list[int]] = list(KDTree(points).query_ball_point(points, distance))
+    for row, others in enumerate(near):
+        if alive[row]:
+            alive[[other for other in others if other > row]] = False
+    return alive
+
+
+def _fit_places(
+    data: WindowData, evidence: NDArray[np.float32], places: NDArray[np.int64], neighbours: Neighbours
+) -> Sources:
+    """At every place the best-scoring class among those whose own statistic is worth a fit."""
+    n_patterns = len(evidence)
+    low = np.array([ndimage.minimum_filter(pattern, 3)[tuple(places.T)] for pattern in evidence])
+    high = np.array([ndimage.maximum_filter(pattern, 3)[tuple(places.T)] for pattern in evidence])
+    worth = np.stack([high > _WORTH_A_FIT, low < -_WORTH_A_FIT])  # (sign, pattern, place)
+    signs, patterns, rows = np.nonzero(worth)
+    fitted = fit_sources(
+        data,
+        unfitted(patterns, np.where(signs == 0, 1, -1), places[rows], len(data.ratios)),
+        neighbours,
+        search=True,
+    )
+    scores = np.full((2 * n_patterns, len(places)), -1.0)
+    index = np.zeros((2 * n_patterns, len(places)), np.int64)
+    scores[signs * n_patterns + patterns, rows] = fitted.score
+    index[signs * n_patterns + patterns, rows] = np.arange(len(rows))
+    best = scores.argmax(axis=0)
+    chosen = index[best, np.arange(len(places))]
+    return fitted.pick(chosen[scores.max(axis=0) > 0] if len(places) else chosen)
+
+
+def drop_duplicates(sources: Sources, edges: NDArray[np.float64]) -> Sources:
+    """Strongest first; of sources at the same place, of whatever class, only the strongest."""
+    order = np.argsort(-sources.score, kind="stable")
+    order = order[sources.score[order] > 0]
+    points = sources.positions[order] * edges
+    if not len(order):
+        return sources.pick(order)
+    return sources.pick(order[_first_of_each(points, SAME_PLACE)])
+
+
+def _learn_model_error(sources: Sources) -> float:
+    """Relative error of a source's factor: the root of excess χ² over the change that the source made.
+
+    The change of a source, in units of noise, is what it takes off χ² and more; the median over the scan's
+    strong sources says how much of it the model does not describe.
+    """
+    strong = sources.pick(sources.score > 2 * _EXPLAINS)
+    if len(strong) < 5:
+        return _DEFAULT_MODEL_ERROR
+    excess = np.maximum(strong.chi2 - strong.dof, 0.0)
+    return float(np.sqrt(np.median(excess / (strong.chi2_background - strong.chi2))))
+
+
+#: Where a scan has too few strong sources to learn it from (an assumption).
+_DEFAULT_MODEL_ERROR = 0.2

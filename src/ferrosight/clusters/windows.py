@@ -1,0 +1,317 @@
+"""Kernels that work on one window: the background eliminated, the source linearised.
+
+A window's model is, echo by echo, B(v) · O(v) · F(v): a smooth complex background (a quadratic polynomial
+of its own per echo), the known factor O of neighbours, and the source's own F from its signal table. The
+background is linear and is eliminated exactly (variable projection, Golub & Pereyra 1973, with Kaufman's
+Jacobian); what is left are four parameters, ln|q| (q = p/V at the first echo) and the position.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ferrosight.physics.cluster_signal import (
+    N_NODES,
+    Q_MAX,
+    demodulating_phase,
+    interpolate_signal,
+    nearest_level,
+    node_shift,
+)
+
+#: Terms of the background polynomial, real columns of one complex coefficient each.
+N_BACKGROUND = 10
+#: ln|q| and three coordinates.
+N_PARAMETERS = 4
+#: A source may move this far from its window's middle before the window is cut anew, voxels.
+MAX_SHIFT = 0.66
+_MAX_STEPS = 25
+_Q_FLOOR = 1e-4
+_Q_STARTS = np.array([0.06, 0.25, 1.0, 4.0, 16.0, 80.0])
+#: Table nodes of the starting positions: the voxel's middle, its faces' and its corners'.
+_START_NODES = np.array(
+    [[4, 4, 4], [1, 4, 4], [7, 4, 4], [4, 1, 4], [4, 7, 4], [4, 4, 1], [4, 4, 7]]
+    + [[x, y, z] for x in (1, 7) for y in (1, 7) for z in (1, 7)]
+)
+
+
+def background_basis(voxels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Constant, linear and quadratic terms (term, voxel) over a window, of order one."""
+    x, y, z = (voxels / np.maximum(np.abs(voxels).max(axis=0), 1)).T
+    return np.array([np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z], dtype=np.float32)
+
+
+@njit(cache=True, fastmath=True)
+def factorise(matrix):  # type: ignore[no-untyped-def]
+    """Lower Cholesky factor in place; False where the matrix is not positive."""
+    n = len(matrix)
+    for r in range(n):
+        for c in range(r + 1):
+            value = matrix[r, c]
+            for m in range(c):
+                value -= matrix[r, m] * matrix[c, m]
+            if r == c:
+                if value <= 0.0:
+                    return False
+                matrix[r, r] = np.sqrt(value)
+            else:
+                matrix[r, c] = value / matrix[c, c]
+    return True
+
+
+@njit(cache=True, fastmath=True)
+def solve_factor(low, rhs):  # type: ignore[no-untyped-def]
+    """Solve low lowᵀ x = rhs in place."""
+    n = len(rhs)
+    for r in range(n):
+        value = rhs[r]
+        for m in range(r):
+            value -= low[r, m] * rhs[m]
+        rhs[r] = value / low[r, r]
+    for r in range(n - 1, -1, -1):
+        value = rhs[r]
+        for m in range(r + 1, n):
+            value -= low[m, r] * rhs[m]
+        rhs[r] = value / low[r, r]
+
+
+@njit(cache=True, fastmath=True)
+def project_background(data, factor, weight, basis, residual, coefficients, low):  # type: ignore[no-untyped-def]
+    """Fit data (n,) by factor · Σ c_k basis_k; fill residual, coefficients and the Gram factor; return χ².
+
+    The Gram matrix is real, because each column is the same complex factor times a real polynomial.
+    Negative where the window holds too little to fit a background.
+    """
+    n_terms, n = basis.shape
+    low[:] = 0.0
+    coefficients[:] = 0.0
+    for v in range(n):
+        w = weight[v]
+        if w == 0.0:
+            continue
+        size = w * (factor[v].real ** 2 + factor[v].imag ** 2)
+        turned = w * np.conj(factor[v]) * data[v]
+        for r in range(n_terms):
+            coefficients[r] += basis[r, v] * turned
+            scaled = size * basis[r, v]
+            for c in range(r + 1):
+                low[r, c] += scaled * basis[c, v]
+    for r in range(n_terms):
+        low[r, r] += 1e-6 * low[0, 0] + 1e-12
+    if not factorise(low):
+        return -1.0
+    solve_factor(low, coefficients)
+    chi2 = 0.0
+    for v in range(n):
+        if weight[v] == 0.0:
+            residual[v] = 0.0
+            continue
+        smooth = 0.0j
+        for r in range(n_terms):
+            smooth += coefficients[r] * basis[r, v]
+        residual[v] = data[v] - factor[v] * smooth
+        chi2 += weight[v] * (residual[v].real ** 2 + residual[v].imag ** 2)
+    return chi2
+
+
+@njit(cache=True, fastmath=True)
+def _project_slopes(slopes, scale, column, factor, weight, basis, low, jacobian):  # type: ignore[no-untyped-def]
+    """Kaufman's Jacobian of one echo: each slope times the background, less its part within the background."""
+    n_terms, n = basis.shape
+    extra = np.empty(n_terms, np.complex128)
+    for p in range(N_PARAMETERS):
+        by = scale if p == 0 else 1.0
+        extra[:] = 0.0
+        for v in range(n):
+            jacobian[p, v] = by * slopes[p, v] * column[v]
+            if weight[v] > 0.0:
+                turned = weight[v] * np.conj(factor[v]) * jacobian[p, v]
+                for r in range(n_terms):
+                    extra[r] += basis[r, v] * turned
+        solve_factor(low, extra)
+        for v in range(n):
+            smooth = 0.0j
+            for r in range(n_terms):
+                smooth += extra[r] * basis[r, v]
+            jacobian[p, v] -= factor[v] * smooth
+
+
+@njit(cache=True, fastmath=True)
+def linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient):  # type: ignore[no-untyped-def]
+    """χ² at (q, shift); fills the normal equations of (ln|q|, shift) with the background projected out.
+
+    ``data``, ``other``, ``weight`` (echo, voxel); ``table`` is (values, matrix, edges).
+    """
+    values, matrix, edges = table
+    n_echoes, n = data.shape
+    signal = np.empty(n, np.complex64)
+    slopes = np.empty((N_PARAMETERS, n), np.complex64)
+    factor = np.empty(n, np.complex64)
+    residual = np.empty(n, np.complex64)
+    column = np.empty(n, np.complex64)
+    jacobian = np.empty((N_PARAMETERS, n), np.complex64)
+    coefficients = np.empty(N_BACKGROUND, np.complex128)
+    low = np.empty((N_BACKGROUND, N_BACKGROUND))
+    gram[:] = 0.0
+    gradient[:] = 0.0
+    total = 0.0
+    for e in range(n_echoes):
+        interpolate_signal(values, matrix, edges, voxels, q * ratios[e], shift, signal, slopes)
+        for v in range(n):
+            factor[v] = other[e, v] * signal[v]
+        chi2 = project_background(data[e], factor, weight[e], basis, residual, coefficients, low)
+        if chi2 < 0.0:
+            return -1.0
+        total += chi2
+        for v in range(n):
+            smooth = 0.0j
+            for r in range(N_BACKGROUND):
+                smooth += coefficients[r] * basis[r, v]
+            column[v] = other[e, v] * smooth
+        _project_slopes(slopes, q * ratios[e], column, factor, weight[e], basis, low, jacobian)
+        for v in range(n):
+            w = weight[e, v]
+            if w == 0.0:
+                continue
+            for p in range(N_PARAMETERS):
+                jp = jacobian[p, v]
+                gradient[p] += w * (jp.real * residual[v].real + jp.imag * residual[v].imag)
+                for m in range(p + 1):
+                    jm = jacobian[m, v]
+                    gram[p, m] += w * (jp.real * jm.real + jp.imag * jm.imag)
+    for p in range(N_PARAMETERS):
+        for m in range(p):
+            gram[m, p] = gram[p, m]
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def measure_chi2(data, other, weight, ratios, table, voxels, basis, q, shift):  # type: ignore[no-untyped-def]
+    """χ² at (q, shift); q = 0 is the background alone."""
+    values, matrix, edges = table
+    n_echoes, n = data.shape
+    signal = np.empty(n, np.complex64)
+    slopes = np.empty((N_PARAMETERS, n), np.complex64)
+    residual = np.empty(n, np.complex64)
+    coefficients = np.empty(N_BACKGROUND, np.complex128)
+    low = np.empty((N_BACKGROUND, N_BACKGROUND))
+    total = 0.0
+    for e in range(n_echoes):
+        if q == 0.0:
+            signal[:] = 1.0
+        else:
+            interpolate_signal(values, matrix, edges, voxels, q * ratios[e], shift, signal, slopes)
+        for v in range(n):
+            signal[v] *= other[e, v]
+        chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
+        if chi2 < 0.0:
+            return -1.0
+        total += chi2
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def find_start(data, other, weight, ratios, table, voxels, basis, sign, shift):  # type: ignore[no-untyped-def]
+    """Best |q| over a coarse grid of strengths and sub-voxel positions; sets ``shift``.
+
+    The likelihood has one basin per half voxel: a source between two voxels is lost from a start at either.
+    Tabulated nodes are used as they stand, so a start costs no interpolation.
+    """
+    values, matrix, edges = table
+    n_echoes, n = data.shape
+    signal = np.empty(n, np.complex64)
+    residual = np.empty(n, np.complex64)
+    coefficients = np.empty(N_BACKGROUND, np.complex128)
+    low = np.empty((N_BACKGROUND, N_BACKGROUND))
+    lowest = np.inf
+    best = 1.0
+    for s in range(len(_START_NODES)):
+        x, y, z = node_shift(_START_NODES[s, 0]), node_shift(_START_NODES[s, 1]), node_shift(_START_NODES[s, 2])
+        for t in range(len(_Q_STARTS)):
+            total = 0.0
+            for e in range(n_echoes):
+                level, strength = nearest_level(_Q_STARTS[t] * ratios[e])
+                i, j, k = _START_NODES[s, 0], _START_NODES[s, 1], _START_NODES[s, 2]
+                if sign < 0:
+                    # F(-q, Δ) is the conjugate of F(q, -Δ): the opposite node, the opposite voxels.
+                    i, j, k = N_NODES - 1 - i, N_NODES - 1 - j, N_NODES - 1 - k
+                block = values[level, i, j, k]
+                for v in range(n):
+                    phase = demodulating_phase(
+                        strength,
+                        matrix,
+                        (voxels[v, 0] - x) * edges[0],
+                        (voxels[v, 1] - y) * edges[1],
+                        (voxels[v, 2] - z) * edges[2],
+                    )
+                    f = block[n - 1 - v if sign < 0 else v] * complex(np.cos(phase), np.sin(phase))
+                    signal[v] = other[e, v] * (np.conj(f) if sign < 0 else f)
+                total += project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
+                if total > lowest:
+                    break
+            if 0.0 <= total < lowest:
+                lowest = total
+                best = _Q_STARTS[t]
+                shift[0], shift[1], shift[2] = x, y, z
+    return sign * best
+
+
+@njit(cache=True, fastmath=True)
+def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gram):  # type: ignore[no-untyped-def]
+    """Levenberg-Marquardt from ``start`` and ``shift`` (changed in place). Returns q, χ² and steps (-1: failed)."""
+    gradient = np.empty(N_PARAMETERS)
+    damped = np.empty((N_PARAMETERS, N_PARAMETERS))
+    step = np.empty(N_PARAMETERS)
+    trial = np.empty(3)
+    q = start
+    chi2 = linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient)
+    if chi2 < 0.0:
+        return q, chi2, -1
+    damping = 1e-2
+    for count in range(_MAX_STEPS):
+        damped[:] = gram
+        for p in range(N_PARAMETERS):
+            damped[p, p] += damping * gram[p, p] + 1e-9
+            step[p] = gradient[p]
+        if not factorise(damped):
+            return q, chi2, -1
+        solve_factor(damped, step)
+        size = abs(q) * np.exp(min(max(step[0], -1.0), 1.0))
+        new_q = np.sign(q) * min(max(size, _Q_FLOOR), Q_MAX)
+        for axis in range(3):
+            move = min(max(step[axis + 1], -0.4), 0.4)
+            trial[axis] = min(max(shift[axis] + move, -MAX_SHIFT), MAX_SHIFT)
+        new_chi2 = measure_chi2(data, other, weight, ratios, table, voxels, basis, new_q, trial)
+        if 0.0 <= new_chi2 < chi2:
+            gain = chi2 - new_chi2
+            q = new_q
+            shift[:] = trial
+            damping = max(damping * 0.2, 1e-6)
+            chi2 = linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient)
+            if gain < 1e-2 + 1e-6 * chi2:
+                return q, chi2, count + 1
+        else:
+            damping *= 5.0
+            if damping > 1e4:
+                return q, chi2, count + 1
+    return q, chi2, _MAX_STEPS
+
+
+@njit(cache=True, fastmath=True)
+def invert(gram, q, covariance):  # type: ignore[no-untyped-def]
+    """Covariance of (q, shift) from the normal equations of (ln|q|, shift), noise of one per real channel."""
+    low = gram.copy()
+    for p in range(N_PARAMETERS):
+        low[p, p] += 1e-9
+    if not factorise(low):
+        return
+    column = np.empty(N_PARAMETERS)
+    for p in range(N_PARAMETERS):
+        column[:] = 0.0
+        column[p] = 1.0
+        solve_factor(low, column)
+        for m in range(N_PARAMETERS):
+            scale = (q if p == 0 else 1.0) * (q if m == 0 else 1.0)
+            covariance[p, m] = column[m] * scale

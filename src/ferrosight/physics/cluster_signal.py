@@ -1,0 +1,512 @@
+"""What a voxel shows of a magnetised point: the average of exp(i phase) over the acquisition's point spread.
+
+Outside a cluster the phase at echo time TE is p·(3cos²θ-1)/r³ with p = γ(μ0/4π)·m·TE. A voxel holds
+
+    F(Δ) = ∫ PSF(Δ - u) exp(i p K(u)) du,      K(u) = uᵀ Q u / |u|⁵,
+
+with Q the symmetric traceless matrix of an l = 2 pattern: the dipole's, or one of the four others that
+serve as decoys. In units of the voxel, F depends on p/V, on the sub-voxel offset and on B0's direction
+only, so that one interpolated table serves every echo, mass and cluster of a scan. ``integrate_signal``
+is the slow, obvious reference that the table is tested against.
+
+Two point spreads: ``box``, the average over the voxel, and ``kspace``, the Dirichlet kernel of the k-space
+that was acquired. Both are separable, so that a table is three small matrix products per level of p/V.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from ferrosight.types.field import AxisSupport
+
+PointSpreadKind = Literal["box", "kspace"]
+Supports = tuple[AxisSupport, AxisSupport, AxisSupport]
+
+#: The l = 2 patterns: the dipole, and the four that no single magnetised cluster produces.
+PATTERNS = ("dipole", "xz", "yz", "xy", "x2-y2")
+
+#: Half width of a table's window, in voxels along each axis.
+HALF = 4
+WIDTH = 2 * HALF + 1
+#: Sub-voxel nodes per voxel, and nodes per axis from -0.75 to 0.75 voxels.
+NODES_PER_VOXEL = 6
+N_NODES = 9
+_FIRST_NODE = -4 / 6
+#: Fine cells per voxel edge, where the source is weak (by point spread: a box has edges to resolve) and where
+#: it is not. Each cell holds its own average to first order in the phase gradient, which is why so few suffice
+#: (see the convergence test).
+CELLS_WEAK = {"box": 12, "kspace": 8}
+CELLS_STRONG = 6
+_WEAK_Q = 1.0
+#: Levels of |p|/V, evenly spaced in the logarithm; between them four-point interpolation.
+Q_MIN = 0.02
+Q_MAX = 1500.0
+N_LEVELS = 40
+_LOG_STEP = float(np.log(Q_MAX / Q_MIN) / (N_LEVELS - 1))
+#: Voxels beyond the window that the point spread still brings into a voxel.
+_MARGIN = {"box": 0.5, "kspace": 3.0}
+
+
+def pattern_matrix(pattern: str, b0_in_array: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Q (3, 3) of an l = 2 pattern in the array's frame; all five have the same norm over the sphere.
+
+    ``b0_in_array`` is B0's unit vector along the array's axes. The frame's other two axes are the array
+    axis least along B0, made perpendicular, and its cross product.
+    """
+    b0 = np.asarray(b0_in_array, dtype=np.float64)
+    first = np.zeros(3)
+    first[int(np.argmin(np.abs(b0)))] = 1.0
+    first -= b0 * (first @ b0)
+    first /= np.linalg.norm(first)
+    second = np.cross(b0, first)
+    if pattern == "dipole":
+        return np.asarray(3 * np.outer(b0, b0) - np.eye(3), dtype=np.float64)
+    if pattern == "x2-y2":
+        return np.asarray(np.sqrt(3) * (np.outer(first, first) - np.outer(second, second)), dtype=np.float64)
+    one, other = {"xz": (first, b0), "yz": (second, b0), "xy": (first, second)}[pattern]
+    return np.asarray(np.sqrt(3) * (np.outer(one, other) + np.outer(other, one)), dtype=np.float64)
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _sinc(x: float) -> float:
+    return 1.0 - x * x / 6.0 if abs(x) < 1e-3 else np.sin(x) / x
+
+
+@njit(cache=True, fastmath=True)
+def cell_average(q, matrix, core, x, y, z, dx, dy, dz):  # type: ignore[no-untyped-def]
+    """Average of exp(i q K) over a small cell at (x, y, z) of edges (dx, dy, dz).
+
+    To first order in the phase gradient g the average over a cell is the centre's value times
+    sinc(g·d/2) per axis; inside ``core`` the field stops growing.
+    """
+    r2 = x * x + y * y + z * z
+    if r2 < 1e-12:
+        return 0.0j
+    mx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z
+    my = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z
+    mz = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z
+    form = x * mx + y * my + z * mz
+    r = np.sqrt(r2)
+    if r > core:
+        scale = q / (r2 * r2 * r)
+        radial = 5.0 * form / r2
+    else:
+        scale = q / (r2 * core * core * core)
+        radial = 2.0 * form / r2
+    phase = scale * form
+    gx = scale * (2.0 * mx - radial * x)
+    gy = scale * (2.0 * my - radial * y)
+    gz = scale * (2.0 * mz - radial * z)
+    size = _sinc(0.5 * gx * dx) * _sinc(0.5 * gy * dy) * _sinc(0.5 * gz * dz)
+    return size * complex(np.cos(phase), np.sin(phase))
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _fine_deviation(q, matrix, core, edges, counts, cells_per_voxel):  # type: ignore[no-untyped-def]
+    """exp(i q K) - 1 averaged over each cell of a box of cells centred on the source, complex64."""
+    nx, ny, nz = counts
+    out = np.empty((nx, ny, nz), np.complex64)
+    dx, dy, dz = edges[0] / cells_per_voxel, edges[1] / cells_per_voxel, edges[2] / cells_per_voxel
+    for i in prange(nx // 2):
+        x = (i - 0.5 * nx + 0.5) * dx
+        for j in range(ny):
+            y = (j - 0.5 * ny + 0.5) * dy
+            for k in range(nz):
+                z = (k - 0.5 * nz + 0.5) * dz
+                value = cell_average(q, matrix, core, x, y, z, dx, dy, dz)
+                # Every l = 2 pattern is even, so half of the box gives the other half.
+                out[i, j, k] = value - 1.0
+                out[nx - 1 - i, ny - 1 - j, nz - 1 - k] = value - 1.0
+    return out
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _displace(fine, q, matrix, core, steps, cells_per_rad):  # type: ignore[no-untyped-def]
+    """Move each cell's signal along the *last* axis by its own off-resonance; F - 1 before and after.
+
+    ``steps`` (3,) are the cells' edges, ``matrix`` and ``steps`` ordered like the axes of ``fine``.
+    """
+    n0, n1, n2 = fine.shape
+    out = np.zeros(fine.shape, np.complex64)
+    for a in prange(n0):
+        x = (a - 0.5 * n0 + 0.5) * steps[0]
+        for b in range(n1):
+            y = (b - 0.5 * n1 + 0.5) * steps[1]
+            for c in range(n2):
+                z = (c - 0.5 * n2 + 0.5) * steps[2]
+                r2 = max(x * x + y * y + z * z, 1e-12)
+                form = (
+                    matrix[0, 0] * x * x
+                    + matrix[1, 1] * y * y
+                    + matrix[2, 2] * z * z
+                    + 2.0 * (matrix[0, 1] * x * y + matrix[0, 2] * x * z + matrix[1, 2] * y * z)
+                )
+                r = max(np.sqrt(r2), core)
+                at = c + cells_per_rad * q * form / (r2 * r * r * r)
+                low = int(np.floor(at))
+                if low < 0 or low >= n2 - 1:
+                    continue
+                part = at - low
+                value = fine[a, b, c] + 1.0
+                out[a, b, low] += (1.0 - part) * value
+                out[a, b, low + 1] += part * value
+    return out - np.complex64(1.0)
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Displacement along the readout: ``axis`` of the array, and voxels per radian of phase at the first echo.
+
+    A spin off resonance by f is drawn f over the bandwidth per voxel away: phase / (2π TE bandwidth) voxels.
+    """
+
+    axis: int = 0
+    voxels_per_rad: float = 0.0
+
+
+def point_spread_weights(
+    kind: PointSpreadKind, support: AxisSupport, offsets: NDArray[np.float64], cells: NDArray[np.float64]
+) -> NDArray[np.complex64]:
+    """Weight of each fine cell in a voxel at each offset, (offset, cell); both in voxels from the source.
+
+    The truncated k-space's kernel is ∫ exp(2πi k u) dk over the support, in cycles per voxel; the object's
+    own mean (k = 0) passes with weight 1.
+    """
+    apart = offsets[:, None] - cells[None, :]
+    step = cells[1] - cells[0]
+    if kind == "box":
+        return np.asarray((np.abs(apart) < 0.5) * step, dtype=np.complex64)
+    centre = 0.5 * (support.low + support.high)
+    width = support.width
+    return np.asarray(step * width * np.sinc(width * apart) * np.exp(2j * np.pi * centre * apart), dtype=np.complex64)
+
+
+@njit(cache=True, fastmath=True)
+def demodulating_phase(q, matrix, x, y, z):  # type: ignore[no-untyped-def]
+    """Phase of a source, softened inside the radius where it turns by more than π per voxel.
+
+    Taking it off leaves a function smooth enough to interpolate; it is put back after interpolation.
+    """
+    inner = max(0.9, (0.95 * abs(q)) ** 0.25)
+    r2 = x * x + y * y + z * z
+    form = (
+        matrix[0, 0] * x * x
+        + matrix[1, 1] * y * y
+        + matrix[2, 2] * z * z
+        + 2.0 * (matrix[0, 1] * x * y + matrix[0, 2] * x * z + matrix[1, 2] * y * z)
+    )
+    return q * form / (r2 * r2 * np.sqrt(r2) + inner**5)
+
+
+@dataclass(frozen=True)
+class SignalTable:
+    """Interpolation table of F for one pattern on one voxel lattice.
+
+    ``values`` complex64 (level, node, node, node, voxel): F less its demodulating phase, with the source at
+    sub-voxel positions from -0.75 to 0.75 voxels along each axis; ``voxels`` int64 (voxel, 3) are the
+    window's voxels relative to its middle one; ``edges`` (3,) are voxel edges in units of the cube root of
+    the voxel's volume.
+    """
+
+    pattern: str
+    kind: PointSpreadKind
+    matrix: NDArray[np.float64]
+    edges: NDArray[np.float64]
+    voxels: NDArray[np.int64]
+    values: NDArray[np.complex64]
+
+
+def voxel_edges(voxel_mm: Sequence[float]) -> NDArray[np.float64]:
+    """Voxel edges (3,) in units of the cube root of the voxel's volume."""
+    edges = np.asarray(voxel_mm, dtype=np.float64)
+    return np.asarray(edges / np.prod(edges) ** (1 / 3), dtype=np.float64)
+
+
+def window_voxels(voxel_mm: Sequence[float], radius_edges: float) -> NDArray[np.int64]:
+    """Voxels (n, 3) within a ball around the middle one, at most ``HALF`` along any axis.
+
+    ``radius_edges`` is in cube-root-of-voxel-volume units, so the ball is round in mm.
+    """
+    steps = np.arange(-HALF, HALF + 1)
+    lattice = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    distance = np.linalg.norm(lattice * voxel_edges(voxel_mm), axis=1)
+    return np.asarray(lattice[distance <= radius_edges], dtype=np.int64)
+
+
+def q_levels() -> NDArray[np.float64]:
+    """|p|/V (N_LEVELS,) at which tables hold values."""
+    return np.asarray(Q_MIN * np.exp(_LOG_STEP * np.arange(N_LEVELS)), dtype=np.float64)
+
+
+def build_signal_table(
+    pattern: str,
+    voxel_mm: Sequence[float],
+    b0_in_array: NDArray[np.float64],
+    kind: PointSpreadKind,
+    supports: Supports,
+    voxels: NDArray[np.int64],
+    *,
+    core_edges: float = 0.0,
+    readout: Readout | None = None,
+    levels: slice = slice(None),
+    refine: int = 1,
+) -> SignalTable:
+    """Tabulate F of one pattern for the voxels of a window.
+
+    ``core_edges`` is the radius inside which the field stops growing, in cube-root-of-voxel-volume units;
+    ``levels`` fills only some levels of |p|/V (the others are NaN); ``refine`` multiplies the fine cells per
+    voxel, to show that they suffice.
+    """
+    edges = voxel_edges(voxel_mm)
+    matrix = pattern_matrix(pattern, b0_in_array)
+    at = _offset_indices(voxels)
+    values = np.full((N_LEVELS, N_NODES, N_NODES, N_NODES, len(voxels)), np.nan, np.complex64)
+    for level in range(N_LEVELS)[levels]:
+        q = float(q_levels()[level])
+        coarse, offsets = _tabulate_level(q, matrix, edges, kind, supports, voxels, core_edges, readout, refine)
+        _demodulate(coarse, q, matrix, edges, *offsets)
+        values[level] = coarse[at[0][:, None, None], at[1][None, :, None], at[2][None, None, :]]
+    values.setflags(write=False)
+    return SignalTable(pattern, kind, matrix, edges, voxels, values)
+
+
+def _tabulate_level(
+    q: float,
+    matrix: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    kind: PointSpreadKind,
+    supports: Supports,
+    voxels: NDArray[np.int64],
+    core_edges: float,
+    readout: Readout | None,
+    refine: int,
+) -> tuple[NDArray[np.complex64], list[NDArray[np.float64]]]:
+    """F - 1 on the lattice of all offsets that a window needs, and those offsets per axis, voxels."""
+    cells_per_voxel = refine * (CELLS_WEAK[kind] if q < _WEAK_Q else CELLS_STRONG)
+    spans = np.abs(voxels).max(axis=0) + abs(_FIRST_NODE)
+    counts = [round(2 * (span + _MARGIN[kind]) * cells_per_voxel) // 2 * 2 for span in spans]
+    fine = _fine_deviation(q, matrix, core_edges, edges, tuple(counts), cells_per_voxel)
+    if readout is not None and readout.voxels_per_rad != 0.0:
+        order = [axis for axis in range(3) if axis != readout.axis] + [readout.axis]
+        turned = np.ascontiguousarray(fine.transpose(order))
+        steps = edges[order] / cells_per_voxel
+        moved = _displace(
+            turned, q, matrix[np.ix_(order, order)], core_edges, steps, readout.voxels_per_rad * cells_per_voxel
+        )
+        fine = moved.transpose(np.argsort(order))
+    offsets, weights = [], []
+    for span, count, support in zip(spans, counts, supports, strict=True):
+        offsets.append(np.arange(round(2 * span * NODES_PER_VOXEL) + 1) / NODES_PER_VOXEL - span)
+        cells = (np.arange(count) - 0.5 * count + 0.5) / cells_per_voxel
+        weights.append(point_spread_weights(kind, support, offsets[-1], cells))
+    return _apply_separable(fine, weights), offsets
+
+
+def _offset_indices(voxels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Per axis, index (node, voxel) into the offsets: voxel - node position, counted in node steps."""
+    nodes = np.arange(N_NODES)[:, None]
+    half = np.abs(voxels).max(axis=0)
+    return [NODES_PER_VOXEL * (voxels[None, :, axis] + half[axis]) + (N_NODES - 1 - nodes) for axis in range(3)]
+
+
+def _apply_separable(fine: NDArray[np.complex64], weights: list[NDArray[np.complex64]]) -> NDArray[np.complex64]:
+    """Weigh a box of cells along each axis in turn."""
+    out = fine
+    for weight in weights:
+        # Each pass takes the first axis off and appends its result at the end: after three the order is back.
+        rest = out.shape[1:]
+        flat = np.ascontiguousarray(out).reshape(out.shape[0], -1)
+        if np.abs(weight.imag).max() < 1e-7:
+            # Real weights act on real and imaginary parts alike: half the work.
+            real = np.ascontiguousarray(weight.real)
+            weighed = (real @ flat.view(np.float32)).view(np.complex64)
+        else:
+            weighed = weight @ flat
+        out = np.moveaxis(weighed.reshape(-1, *rest), 0, -1)
+    return np.ascontiguousarray(out)
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _demodulate(coarse, q, matrix, edges, x, y, z):  # type: ignore[no-untyped-def]
+    """Turn F - 1 on a lattice of offsets into F · exp(-i demodulating phase), in place."""
+    for i in prange(len(x)):
+        for j in range(len(y)):
+            for k in range(len(z)):
+                phase = demodulating_phase(q, matrix, x[i] * edges[0], y[j] * edges[1], z[k] * edges[2])
+                coarse[i, j, k] = (1.0 + coarse[i, j, k]) * complex(np.cos(phase), -np.sin(phase))
+
+
+@njit(cache=True, fastmath=True)
+def node_shift(node):  # type: ignore[no-untyped-def]
+    """Sub-voxel position of a table node, voxels."""
+    return _FIRST_NODE + node / NODES_PER_VOXEL
+
+
+@njit(cache=True, fastmath=True)
+def nearest_level(q):  # type: ignore[no-untyped-def]
+    """Table level nearest to a strength, and its own strength."""
+    level = int(np.round(np.log(min(max(q, Q_MIN), Q_MAX) / Q_MIN) / _LOG_STEP))
+    return level, Q_MIN * np.exp(_LOG_STEP * level)
+
+
+@njit(cache=True, fastmath=True)
+def _lagrange(t, weights, slopes):  # type: ignore[no-untyped-def]
+    """Weights of four equidistant nodes at -1, 0, 1, 2 for a value at t, and their derivatives."""
+    a, b, c, d = t + 1.0, t, t - 1.0, t - 2.0
+    weights[0] = -b * c * d / 6.0
+    weights[1] = a * c * d / 2.0
+    weights[2] = -a * b * d / 2.0
+    weights[3] = a * b * c / 6.0
+    slopes[0] = -(b * c + b * d + c * d) / 6.0
+    slopes[1] = (a * c + a * d + c * d) / 2.0
+    slopes[2] = -(a * b + a * d + b * d) / 2.0
+    slopes[3] = (a * b + a * c + b * c) / 6.0
+
+
+@njit(cache=True, fastmath=True)
+def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):  # type: ignore[no-untyped-def]
+    """F and its derivatives at every voxel of a window.
+
+    ``q`` is p/V (either sign), ``shift`` (3,) the source's position in voxels from the window's middle
+    voxel, within ±0.75. Fills ``signal`` (n,) with F and ``slopes`` (4, n) with its derivatives by q and by
+    the three components of ``shift``.
+    """
+    n = len(voxels)
+    bounded = min(max(abs(q), Q_MIN), Q_MAX)
+    # F(-q, Δ) is the conjugate of F(q, -Δ), whatever the point spread: invert here, conjugate at the end.
+    side = -1.0 if q < 0 else 1.0
+    t = np.log(bounded / Q_MIN) / _LOG_STEP
+    level = min(max(int(t), 1), N_LEVELS - 3)
+    w = np.empty((4, 4))
+    s = np.empty((4, 4))
+    _lagrange(t - level, w[3], s[3])
+    node = np.empty(3, np.int64)
+    for axis in range(3):
+        u = (side * shift[axis] - _FIRST_NODE) * NODES_PER_VOXEL
+        node[axis] = min(max(int(u), 1), N_NODES - 3)
+        _lagrange(u - node[axis], w[axis], s[axis])
+    signal[:] = 0.0
+    slopes[:] = 0.0
+    by_z = np.empty((2, n), np.complex64)
+    by_y = np.empty((3, n), np.complex64)
+    by_x = np.empty((4, n), np.complex64)
+    for d in range(4):
+        by_x[:] = 0.0
+        for a in range(4):
+            by_y[:] = 0.0
+            for b in range(4):
+                by_z[:] = 0.0
+                for c in range(4):
+                    block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c]
+                    w0, w1 = np.float32(w[2, c]), np.float32(s[2, c])
+                    for v in range(n):
+                        by_z[0, v] += w0 * block[v]
+                        by_z[1, v] += w1 * block[v]
+                w0, w1 = np.float32(w[1, b]), np.float32(s[1, b])
+                for v in range(n):
+                    by_y[0, v] += w0 * by_z[0, v]
+                    by_y[1, v] += w1 * by_z[0, v]
+                    by_y[2, v] += w0 * by_z[1, v]
+            w0, w1 = np.float32(w[0, a]), np.float32(s[0, a])
+            for v in range(n):
+                by_x[0, v] += w0 * by_y[0, v]
+                by_x[1, v] += w1 * by_y[0, v]
+                by_x[2, v] += w0 * by_y[1, v]
+                by_x[3, v] += w0 * by_y[2, v]
+        w0, w1 = np.float32(w[3, d]), np.float32(s[3, d])
+        for v in range(n):
+            signal[v] += w0 * by_x[0, v]
+            slopes[0, v] += w1 * by_x[0, v]
+            slopes[1, v] += w0 * by_x[1, v]
+            slopes[2, v] += w0 * by_x[2, v]
+            slopes[3, v] += w0 * by_x[3, v]
+    _remodulate(matrix, edges, voxels, q, bounded, side, shift, signal, slopes)
+
+
+@njit(cache=True, fastmath=True)
+def _remodulate(matrix, edges, voxels, q, bounded, side, shift, signal, slopes):  # type: ignore[no-untyped-def]
+    """Put the demodulating phase back, with its derivatives, and take the sign and the weak limit of q."""
+    step = 1e-3
+    n = len(voxels)
+    for v in range(n):
+        x = (voxels[v, 0] - side * shift[0]) * edges[0]
+        y = (voxels[v, 1] - side * shift[1]) * edges[1]
+        z = (voxels[v, 2] - side * shift[2]) * edges[2]
+        phase = demodulating_phase(bounded, matrix, x, y, z)
+        turn = complex(np.cos(phase), np.sin(phase))
+        by_q = (demodulating_phase(bounded * (1.0 + step), matrix, x, y, z) - phase) / (bounded * step)
+        by_x = -(demodulating_phase(bounded, matrix, x + step, y, z) - phase) / step * edges[0]
+        by_y = -(demodulating_phase(bounded, matrix, x, y + step, z) - phase) / step * edges[1]
+        by_z = -(demodulating_phase(bounded, matrix, x, y, z + step) - phase) / step * edges[2]
+        f = signal[v] * turn
+        f_q = slopes[0, v] * turn / (bounded * _LOG_STEP) + 1j * by_q * f
+        f_x = slopes[1, v] * turn * NODES_PER_VOXEL + 1j * by_x * f
+        f_y = slopes[2, v] * turn * NODES_PER_VOXEL + 1j * by_y * f
+        f_z = slopes[3, v] * turn * NODES_PER_VOXEL + 1j * by_z * f
+        if abs(q) < Q_MIN:
+            # A weak source only turns the phase: F - 1 is proportional to q.
+            part = abs(q) / Q_MIN
+            f_q = (f - 1.0) / Q_MIN
+            f = 1.0 + part * (f - 1.0)
+            f_x, f_y, f_z = part * f_x, part * f_y, part * f_z
+        signal[v] = f
+        slopes[0, v] = f_q
+        slopes[1, v] = f_x
+        slopes[2, v] = f_y
+        slopes[3, v] = f_z
+    if q < 0:
+        _invert_window(signal)
+        for p in range(4):
+            _invert_window(slopes[p])
+            for v in range(n):
+                slopes[p, v] = -slopes[p, v]
+
+
+@njit(cache=True, fastmath=True)
+def _invert_window(values):  # type: ignore[no-untyped-def]
+    """Conjugate, and swap each voxel with the one opposite: windows are symmetric and in C order."""
+    n = len(values)
+    for v in range((n + 1) // 2):
+        first = values[v]
+        values[v] = np.conj(values[n - 1 - v])
+        values[n - 1 - v] = np.conj(first)
+
+
+def integrate_signal(
+    q: float,
+    offset_voxels: Sequence[float],
+    matrix: NDArray[np.float64],
+    edges: NDArray[np.float64],
+    kind: PointSpreadKind,
+    supports: Supports,
+    *,
+    core_edges: float = 0.0,
+    cells_per_voxel: int = 48,
+    reach_voxels: float = 8.0,
+) -> complex:
+    """F at one offset (3,) of a voxel from the source, by adding up exp(i q K) over a very fine lattice.
+
+    Slow and obvious: no table, no interpolation, no first-order cell average.
+    """
+    half = 0.5 if kind == "box" else reach_voxels
+    n = round(2 * half * cells_per_voxel)
+    fine = (np.arange(n) - 0.5 * n + 0.5) / cells_per_voxel
+    total = 0.0j
+    # Cells are centred on the voxel; positions relative to the source are offset + fine.
+    axes = [(offset + fine) * edge for offset, edge in zip(offset_voxels, edges, strict=True)]
+    weights = [point_spread_weights(kind, support, np.zeros(1), fine)[0].astype(np.complex128) for support in supports]
+    yy, zz = np.meshgrid(axes[1], axes[2], indexing="ij")
+    plane = weights[1][:, None] * weights[2][None, :]
+    for x, weight in zip(axes[0], weights[0], strict=True):
+        points = np.stack([np.full_like(yy, x), yy, zz], axis=-1)
+        r = np.maximum(np.linalg.norm(points, axis=-1), 1e-9)
+        form = np.einsum("...a,ab,...b->...", points, matrix, points)
+        kernel = form / (r**2 * np.maximum(r, core_edges) ** 3)
+        total += weight * complex(np.sum(plane * (np.exp(1j * q * kernel) - 1.0)))
+    return 1.0 + total
