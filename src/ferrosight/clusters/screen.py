@@ -13,7 +13,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from ferrosight.clusters.fit import WindowData
+from ferrosight.clusters.prepare import PreparedScan
 
 #: The core left out of the pattern, in cube-root-of-voxel-volume units: 0 keeps all (weak clusters), larger
 #: ones serve clusters whose phase wraps near the centre.
@@ -48,7 +48,7 @@ def flatten_phase(
 
 
 def mean_patterns(
-    matrices: list[NDArray[np.float64]], edges: NDArray[np.float64], voxels: NDArray[np.int64], core: float
+    matrices: NDArray[np.float64], edges: NDArray[np.float64], voxels: NDArray[np.int64], core: float
 ) -> NDArray[np.float64]:
     """Box-averaged K (pattern, voxel) of every pattern, 0 within ``core`` voxels of the middle."""
     sub = (np.arange(_SUB) + 0.5) / _SUB - 0.5
@@ -157,10 +157,10 @@ class Screener:
     What depends on the weights alone (all products of window functions) is computed once.
     """
 
-    def __init__(self, data: WindowData, search_mask: NDArray[np.bool_], workers: int):
+    def __init__(self, data: PreparedScan, workers: int):
         self._ratios = data.ratios
         self._weights = data.weights
-        self._mask = search_mask
+        self._mask = data.search_mask
         self._sigma_voxels = [float(_BACKGROUND_EDGES / edge) for edge in data.edges]
         voxels = data.voxels
         self._poly = _polynomials(voxels)
@@ -176,8 +176,7 @@ class Screener:
         self._count = self._correlate(
             self._correlate.transform((self._weight > 0).astype(np.float32)), np.ones(len(voxels))
         )
-        matrices = [table.matrix for table in data.tables]
-        self._shapes = [mean_patterns(matrices, data.edges, voxels, core) for core in _CORES]
+        self._shapes = [mean_patterns(data.matrices, data.edges, voxels, core) for core in _CORES]
         self._gram_tp = [
             np.array([[self._correlate(spectrum, shape * self._poly[r]) for r in terms] for shape in shapes])
             for shapes in self._shapes

@@ -7,7 +7,8 @@ between the dipole of iron's polarity and the others afterwards is therefore iro
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,35 +41,52 @@ _FIRST_SCREEN_Z = 8.0
 _SWEEPS = 2
 
 
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found.
+
+    ``sources`` of all classes, strongest first; ``neighbours`` drawn from those that explain their
+    surroundings, ``own`` (n,) each source's row among them (-1: none); ``residual_map`` (pattern, x, y, z)
+    the screening map once the strong ones were explained; ``n_places`` how many places were fitted;
+    ``data`` with its model error learnt.
+    """
+
+    sources: Sources
+    neighbours: Neighbours
+    own: NDArray[np.int64]
+    residual_map: NDArray[np.float32]
+    n_places: int
+    data: WindowData
+
+
 def search_sources(
     data: WindowData,
     search_mask: NDArray[np.bool_],
+    screener: Screener,
+    evidence: NDArray[np.float32],
     screen_z: float,
-    workers: int,
     on_progress: Progress | None = None,
-) -> tuple[Sources, Neighbours, NDArray[np.float32], WindowData]:
-    """All classes' sources, the neighbours that explain their surroundings, the first screening map
-    (pattern, x, y, z), and the data with its model error learnt."""
+) -> SearchResult:
+    """Sources of all classes, starting from the ``evidence`` of the scan as it is."""
 
     def report(what: str, done: int, total: int) -> None:
         if on_progress is not None:
             on_progress(what, done, total)
 
-    screener = Screener(data, search_mask, workers)
     n_echoes = len(data.ratios)
     found = unfitted(*(np.zeros(0, np.int64),) * 2, np.zeros((0, 3), np.int64), n_echoes)
     neighbours = no_neighbours(data)
-    first_map: NDArray[np.float32] | None = None
     tried = np.zeros((0, 3))
+    n_places = 0
     thresholds = (max(_FIRST_SCREEN_Z, screen_z), screen_z, screen_z)
     for turn, threshold in enumerate(thresholds):
         report("searching for clusters", turn, len(thresholds) + 1)
-        explained = multiply_blocks(data.signal.shape, neighbours)
-        evidence = screener.screen(data.signal * np.exp(-1j * np.angle(explained)).astype(np.complex64))
-        if first_map is None:
-            first_map = evidence
-        places = _find_places(evidence, search_mask, threshold, data.edges, [found.positions, tried])
+        if turn:
+            explained = multiply_blocks(data.signal.shape, neighbours)
+            evidence = screener.screen(data.signal * np.exp(-1j * np.angle(explained)).astype(np.complex64))
+        places = find_places(evidence, search_mask, threshold, data.edges, [found.positions, tried])
         tried = np.concatenate([tried, places]) if turn else tried
+        n_places += len(places)
         new = _fit_places(data, evidence, places, neighbours)
         strong = np.flatnonzero(found.score >= _EXPLAINS)
         old = fit_sources(data, found.pick(strong), neighbours, np.arange(len(strong)), search=False)
@@ -83,8 +101,7 @@ def search_sources(
         neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
     found = drop_duplicates(found, data.edges)
     neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
-    assert first_map is not None
-    return found, neighbours, first_map, data
+    return SearchResult(found, neighbours, _own_rows(found), evidence, n_places, data)
 
 
 def _own_rows(found: Sources) -> NDArray[np.int64]:
@@ -93,7 +110,7 @@ def _own_rows(found: Sources) -> NDArray[np.int64]:
     return np.where(explains, np.cumsum(explains) - 1, -1)
 
 
-def _find_places(
+def find_places(
     evidence: NDArray[np.float32],
     mask: NDArray[np.bool_],
     threshold: float,
@@ -126,8 +143,8 @@ def _thin_out(places: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[
 def _first_of_each(points: NDArray[np.float64], distance: float) -> NDArray[np.bool_]:
     """Of points nearer to each other than a distance, only the first stays."""
     alive = np.ones(len(points), np.bool_)
-    near: list[list[int]] = list(KDTree(points).query_ball_point(points, distance))
-    for row, others in enumerate(near):
+    groups: Any = KDTree(points).query_ball_point(points, distance)
+    for row, others in enumerate(groups):
         if alive[row]:
             alive[[other for other in others if other > row]] = False
     return alive

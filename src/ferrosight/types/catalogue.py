@@ -42,14 +42,18 @@ class FitPatch:
 class NullCalibration:
     """How this scan's own false-positive rate was measured.
 
-    ``candidates`` holds every class's candidates (schema NULLS). ``tail_*`` describe the exponential-type
-    tail of the harmonic decoys above ``tail_threshold`` (score): the expected number of false candidates
-    scoring at least s is ``tail_rate · exp(-(g(s) - g(tail_threshold)) / tail_scale)`` with g(s) = s²/2.
-    ``n_accepted`` and ``n_opposite_accepted`` are counted at ``score_threshold``, the lowest accepted score.
-    ``counts_at_threshold`` maps each class to its number of candidates at that score or above.
+    ``candidates`` holds every class's candidates (schema NULLS). ``curve_scores`` and ``curve_expected`` are
+    the number of false candidates expected at each score or above, the uncertainty of the tail included;
+    above ``tail_threshold`` it comes from a tail fitted to ``n_decoys_in_tail`` decoys, ``tail_rate`` of
+    them per class, with scale ``tail_scale`` (in score²/2; 1 in pure noise). ``score_threshold`` is the
+    lowest accepted score (NaN where nothing was accepted), and ``counts_at_threshold`` maps each class
+    ("dipole", "opposite", "xz" …) to its number of candidates at that score or above. ``class_spread`` is
+    each pattern's null spread, by which scores were divided; ``n_places`` how many places were tested.
     """
 
     candidates: Table
+    curve_scores: NDArray[np.float64]
+    curve_expected: NDArray[np.float64]
     tail_threshold: float
     tail_rate: float
     tail_scale: float
@@ -58,7 +62,7 @@ class NullCalibration:
     score_threshold: float
     counts_at_threshold: Mapping[str, int]
     class_spread: Mapping[str, float]
-    source: str = "decoys"
+    n_places: int
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,14 @@ class Flag(IntFlag):
     VEIN = 1 << 2
     BUBBLE = 1 << 3
     FIT_FAILED = 1 << 4
-    NOT_A_DIPOLE = 1 << 5
-    DUPLICATE = 1 << 6
-    POOR_FIT = 1 << 7
-    WINDOWS_DISAGREE = 1 << 8
-    PARTIAL_WINDOW = 1 << 9
-    JOINT_FIT = 1 << 10
-    BUBBLE_NOT_EXCLUDED = 1 << 11
-    SIGN_UNKNOWN = 1 << 12
-    CORE_RESOLVED = 1 << 13
-    NO_DECOYS = 1 << 14
+    OUTSIDE = 1 << 5
+    POOR_FIT = 1 << 6
+    WINDOWS_DISAGREE = 1 << 7
+    PARTIAL_WINDOW = 1 << 8
+    JOINT_FIT = 1 << 9
+    BUBBLE_NOT_EXCLUDED = 1 << 10
+    SIGN_UNKNOWN = 1 << 11
+    FEW_DECOYS = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,9 @@ class FlagInfo:
 
 
 FLAG_INFO: dict[Flag, FlagInfo] = {
-    Flag.NOT_SIGNIFICANT: FlagInfo("not_significant", True, "Its q-value is above the threshold chosen for this run."),
+    Flag.NOT_SIGNIFICANT: FlagInfo(
+        "not_significant", True, "Its q-value, or the false candidates expected, are above what was chosen."
+    ),
     Flag.OPPOSITE_POLARITY: FlagInfo(
         "opposite_polarity", True, "Its field has the sign opposite to iron's, as calcification has."
     ),
@@ -46,10 +46,7 @@ FLAG_INFO: dict[Flag, FlagInfo] = {
         "bubble", True, "A gas bubble, whose signal void is bound to its moment, explains it better."
     ),
     Flag.FIT_FAILED: FlagInfo("fit_failed", True, "The fit did not converge; its numbers are missing."),
-    Flag.NOT_A_DIPOLE: FlagInfo(
-        "not_a_dipole", True, "Another pattern of the same radial shape explains it better than iron does."
-    ),
-    Flag.DUPLICATE: FlagInfo("duplicate", True, "A stronger candidate at the same place explains it."),
+    Flag.OUTSIDE: FlagInfo("outside", True, "Its centre lies outside the image or the tissue; only its field is seen."),
     Flag.POOR_FIT: FlagInfo("poor_fit", False, "χ² per degree of freedom is above 1; errors are inflated by its root."),
     Flag.WINDOWS_DISAGREE: FlagInfo(
         "windows_disagree", False, "Inner and outer windows give different moments; the error covers both."
@@ -62,11 +59,8 @@ FLAG_INFO: dict[Flag, FlagInfo] = {
         "bubble_not_excluded", False, "This scan cannot tell a gas bubble of the same moment from iron here."
     ),
     Flag.SIGN_UNKNOWN: FlagInfo("sign_unknown", False, "The sign of phase is unknown; both polarities were tested."),
-    Flag.CORE_RESOLVED: FlagInfo(
-        "core_resolved", False, "The cluster is larger than a point; a core radius was fitted."
-    ),
-    Flag.NO_DECOYS: FlagInfo(
-        "no_decoys", False, "Too few decoys to calibrate from this scan; theory was used instead."
+    Flag.FEW_DECOYS: FlagInfo(
+        "few_decoys", False, "This scan has few decoys: its false-positive rate rests on what noise alone would do."
     ),
 }
 

@@ -67,13 +67,13 @@ CLUSTERS = TableSchema(
         Column("n_cells_low", "1", "number", _INTERVAL.format("Lower end", "number of cells")),
         Column("n_cells_high", "1", "number", _INTERVAL.format("Upper end", "number of cells")),
         Column("score", "1", "number", "Signed root of the studentised likelihood ratio, in standard deviations."),
-        Column("p_value", "1", "number", "Chance that a false candidate of this scan scores at least as much."),
+        Column("p_value", "1", "number", "Chance that a place of this scan with no cluster scores at least as much."),
         Column("q_value", "1", "number", "Smallest false discovery rate at which this candidate is accepted."),
         Column("expected_false", "1", "number", "False candidates of at least this score expected in this scan."),
         Column("status", "", "string", "accepted or rejected."),
         Column("reasons", "", "string", "Why it was rejected: names from the flag registry, joined by ';'."),
         Column(
-            "estimator", "", "string", "What gave the moment: point, core (finite radius) or joint (with neighbours)."
+            "estimator", "", "string", "What gave the moment: point (alone) or joint (with its overlapping neighbours)."
         ),
     ),
 )
@@ -93,7 +93,6 @@ FITS = TableSchema(
         Column("moment_inner_am2_err", "A m²", "number", "One standard deviation of the inner moment."),
         Column("moment_outer_am2", "A m²", "number", "Moment from the outer half of the window alone."),
         Column("moment_outer_am2_err", "A m²", "number", "One standard deviation of the outer moment."),
-        Column("core_radius_um", "µm", "number", "Radius inside which the field stops growing; n/a for a point."),
         Column(
             "cylinder_delta_chi2",
             "1",

@@ -1,0 +1,182 @@
+"""Judging: which candidates are accepted, with which errors, and why the others are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrosight.clusters.calibrate import Tail, q_values
+from ferrosight.clusters.fit import Sources
+from ferrosight.clusters.polarity import Polarity, expected_false
+from ferrosight.clusters.search import SearchResult
+from ferrosight.clusters.veins import compare_cylinders
+from ferrosight.types import Flag, Scan, rejects
+from ferrosight.types.config import ClustersConfig
+
+#: Fewer decoys than this in the tail leave its shape to the prior.
+FEW_DECOYS = 5
+#: χ²/dof above which a fit is called poor.
+_POOR_FIT = 1.5
+#: A window less full than this is called partial.
+_PARTIAL = 0.95
+#: Inner and outer moments farther apart than this many standard errors disagree.
+_DISAGREE = 2.0
+#: A vein or a bubble must be better by this much (χ² scaled to χ²/dof = 1) to reject a cluster.
+_SHAPE_MARGIN = 9.0
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the shape tests say of each row of a verdict."""
+
+    cylinder_delta_chi2: NDArray[np.float64]
+    bubble_delta_chi2: NDArray[np.float64]
+    bubble_testable: NDArray[np.bool_]
+    q_inner: NDArray[np.float64]
+    q_inner_err: NDArray[np.float64]
+    q_outer: NDArray[np.float64]
+    q_outer_err: NDArray[np.float64]
+    n_neighbours: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The catalogue's rows: ``rows`` (n,) into the search's sources, strongest first, and what is said of each.
+
+    ``iron_sign`` is the sign of q that iron has, 0 where unknown; ``covariance`` (n, 4, 4) of (q, shift) with
+    everything that inflates it; ``inflation`` (n,) the factor by which the error of q grew over what noise
+    alone gives.
+    """
+
+    rows: NDArray[np.int64]
+    score: NDArray[np.float64]
+    p_value: NDArray[np.float64]
+    q_value: NDArray[np.float64]
+    expected_false: NDArray[np.float64]
+    flags: NDArray[np.int64]
+    covariance: NDArray[np.float64]
+    inflation: NDArray[np.float64]
+    shapes: Shapes
+    tail: Tail
+    iron_sign: int
+    few_decoys: int = FEW_DECOYS
+
+    @property
+    def accepted(self) -> NDArray[np.bool_]:
+        """Whether nothing rejects each row."""
+        return np.array([not rejects(int(bits)) for bits in self.flags], dtype=np.bool_)
+
+    @property
+    def score_threshold(self) -> float:
+        """Lowest accepted score; NaN where nothing was accepted."""
+        return float(self.score[self.accepted].min()) if self.accepted.any() else float("nan")
+
+    @property
+    def n_windows_disagree(self) -> int:
+        """Accepted clusters whose inner and outer windows disagree."""
+        return int(((self.flags & Flag.WINDOWS_DISAGREE) > 0)[self.accepted].sum())
+
+
+def judge_sources(
+    scan: Scan, found: SearchResult, inside: NDArray[np.bool_], polarity: Polarity, config: ClustersConfig
+) -> Verdict:
+    """Judge every dipole candidate of iron's polarity, and the significant ones of the other."""
+    sources = found.sources
+    dipole = sources.patterns == 0
+    iron = dipole if polarity.sign == 0 else dipole & (np.sign(sources.q) == polarity.sign)
+    expected = expected_false(polarity, polarity.score)
+    q = np.ones(len(sources))
+    counted = iron & inside
+    q[counted] = q_values(expected[counted])
+    # What lies outside or has the other sign is judged by the q it would have had.
+    other = dipole & ~counted
+    for row in np.flatnonzero(other):
+        rank = 1 + np.count_nonzero(polarity.score[counted] >= polarity.score[row])
+        q[row] = min(expected[row] / rank, 1.0)
+    significant = (q <= config.q) & (expected <= config.max_expected_false)
+    rows = np.flatnonzero(counted | (other & significant))
+    rows = rows[np.argsort(-polarity.score[rows], kind="stable")]
+    flags = np.zeros(len(sources), np.int64)
+    flags[~significant] |= Flag.NOT_SIGNIFICANT
+    flags[~inside] |= Flag.OUTSIDE
+    flags[dipole & ~iron] |= Flag.OPPOSITE_POLARITY
+    if polarity.sign == 0:
+        flags |= int(Flag.SIGN_UNKNOWN)
+    if polarity.harmonics.n_tail < FEW_DECOYS:
+        flags |= int(Flag.FEW_DECOYS)
+    p_value = np.minimum(expected / max(found.n_places, 1), 1.0)
+    return _examine(scan, found, rows, flags[rows], polarity, p_value[rows], q[rows], expected[rows])
+
+
+def _examine(
+    scan: Scan,
+    found: SearchResult,
+    rows: NDArray[np.int64],
+    flags: NDArray[np.int64],
+    polarity: Polarity,
+    p_value: NDArray[np.float64],
+    q_value: NDArray[np.float64],
+    expected: NDArray[np.float64],
+) -> Verdict:
+    """Shape tests, cautions and errors of the rows that will be listed."""
+    sources = found.sources.pick(rows)
+    significant = (flags & Flag.NOT_SIGNIFICANT) == 0
+    shapes, covariance = _test_shapes(scan, found, rows, significant)
+    full_window = len(found.data.voxels)
+    flags = flags.copy()
+    flags[sources.n_data < _PARTIAL * full_window] |= Flag.PARTIAL_WINDOW
+    flags[sources.chi2 > _POOR_FIT * sources.dof] |= Flag.POOR_FIT
+    flags[shapes.n_neighbours > 0] |= Flag.JOINT_FIT
+    flags[~np.isfinite(covariance[:, 0, 0])] |= Flag.FIT_FAILED
+    flags[shapes.cylinder_delta_chi2 < -_SHAPE_MARGIN] |= Flag.VEIN
+    bubble = shapes.bubble_delta_chi2 < -_SHAPE_MARGIN
+    flags[bubble & shapes.bubble_testable] |= Flag.BUBBLE
+    flags[significant & ~shapes.bubble_testable] |= Flag.BUBBLE_NOT_EXCLUDED
+    covariance, disagree = _inflate(sources, covariance, shapes)
+    flags[disagree] |= Flag.WINDOWS_DISAGREE
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inflation = np.sqrt(covariance[:, 0, 0] / sources.covariance[:, 0, 0])
+    return Verdict(
+        rows,
+        polarity.score[rows],
+        p_value,
+        q_value,
+        expected,
+        flags,
+        covariance,
+        inflation,
+        shapes,
+        polarity.harmonics,
+        polarity.sign,
+    )
+
+
+def _inflate(
+    sources: Sources, covariance: NDArray[np.float64], shapes: Shapes
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Errors grow by the root of χ²/dof where that exceeds one, and to cover windows that disagree."""
+    scale = np.maximum(np.nan_to_num(sources.chi2 / sources.dof, nan=1.0), 1.0)
+    inflated = covariance * scale[:, None, None]
+    gap = shapes.q_inner - shapes.q_outer
+    with np.errstate(invalid="ignore"):
+        disagree = np.abs(gap) > _DISAGREE * np.hypot(shapes.q_inner_err, shapes.q_outer_err)
+    inflated[disagree, 0, 0] += (gap[disagree] / 2) ** 2
+    return inflated, np.asarray(disagree, dtype=np.bool_)
+
+
+def _test_shapes(
+    scan: Scan, found: SearchResult, rows: NDArray[np.int64], significant: NDArray[np.bool_]
+) -> tuple[Shapes, NDArray[np.float64]]:
+    """Vein, bubble, windows and neighbours for every row; vein and bubble only where something is at stake."""
+    sources, own = found.sources.pick(rows), found.own[rows]
+    cylinder = np.full(len(rows), np.nan)
+    cylinder[significant] = compare_cylinders(
+        found.data, sources.pick(significant), found.neighbours, own[significant], scan.b0_in_array
+    )
+    nothing = np.full(len(rows), np.nan)
+    shapes = Shapes(
+        cylinder, nothing, np.ones(len(rows), bool), nothing, nothing, nothing, nothing, np.zeros(len(rows), np.int64)
+    )
+    return shapes, sources.covariance

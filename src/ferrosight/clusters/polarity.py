@@ -1,0 +1,76 @@
+"""Which polarity is iron's, and what each polarity's null is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrosight.clusters.calibrate import Tail, class_spreads, fit_tail
+from ferrosight.clusters.search import SearchResult
+from ferrosight.types import PhaseSign
+
+#: A polarity is decided by the data where it holds a candidate this certain …
+_CERTAIN = 1e-3
+#: … and the other holds none this likely to be real.
+_DOUBTFUL = 0.1
+#: Lowest score at which the search is taken to be complete (twice the starting threshold would be too late,
+#: the threshold itself too early: fits near it fall below as often as above).
+_COMPLETE = 4.0
+_N_HARMONIC_CLASSES = 8
+
+
+@dataclass(frozen=True)
+class Polarity:
+    """Iron's sign of q (0: unknown), how it is known, scores standardised by class, and the two nulls.
+
+    ``score`` (n,) of every source; ``harmonics`` the tail of the other patterns, ``opposite`` that of the
+    dipole of the other sign (None where the sign is unknown).
+    """
+
+    sign: int
+    phase_sign: PhaseSign
+    source: str
+    score: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    harmonics: Tail
+    opposite: Tail | None
+
+
+def decide_polarity(
+    found: SearchResult, inside: NDArray[np.bool_], mask: NDArray[np.bool_], stated: PhaseSign
+) -> Polarity:
+    """Iron's polarity from what is stated, or from the data where they decide it beyond doubt."""
+    sources = found.sources
+    spreads = class_spreads(found.residual_map, mask)
+    score = sources.score / spreads[sources.patterns]
+    dipole = (sources.patterns == 0) & inside
+    harmonics = fit_tail(score[(sources.patterns > 0) & inside], _N_HARMONIC_CLASSES, _COMPLETE)
+    phase_sign, source = stated, "stated"
+    if stated is PhaseSign.UNKNOWN:
+        phase_sign, source = _read_from_data(score, np.sign(sources.q) * dipole, harmonics)
+    opposite = None
+    if phase_sign is not PhaseSign.UNKNOWN:
+        other = dipole & (np.sign(sources.q) == -int(phase_sign))
+        opposite = fit_tail(score[other], 1, _COMPLETE)
+    return Polarity(int(phase_sign), phase_sign, source, score, spreads, harmonics, opposite)
+
+
+def _read_from_data(score: NDArray[np.float64], signs: NDArray[np.float64], harmonics: Tail) -> tuple[PhaseSign, str]:
+    """The polarity that alone holds candidates too certain to be chance; both signs were looked at."""
+    best = {sign: float(score[signs == sign].max(initial=0.0)) for sign in (1, -1)}
+    expected = {sign: 2 * float(harmonics.expected_false(np.array([value]))[0]) for sign, value in best.items()}
+    for sign in (1, -1):
+        if expected[sign] < _CERTAIN and expected[-sign] > _DOUBTFUL:
+            certain = 2 * harmonics.expected_false(score[signs == sign]) < _CERTAIN
+            return PhaseSign(sign), f"decided by the data ({int(certain.sum())} certain candidates of one polarity)"
+    return PhaseSign.UNKNOWN, "neither stated nor decided by the data"
+
+
+def expected_false(polarity: Polarity, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """False candidates of at least each score expected in the scan: the larger of the two nulls'."""
+    expected = polarity.harmonics.expected_false(scores)
+    if polarity.opposite is None:
+        return 2 * expected
+    return np.maximum(expected, polarity.opposite.expected_false(scores))
