@@ -1,0 +1,353 @@
+"""Is it a vein? A straight magnetised cylinder fitted in the window of a point, and compared with it.
+
+Outside a cylinder the phase is 2s·(2(b·ρ̂)² - sin²θ)/ρ², with θ between its axis and B0, ρ the distance
+from the axis and s its p/V per length (lengths in cube-root-of-voxel-volume units); inside the radius a it is
+(2s/3a²)(3cos²θ - 1) (``physics.dipole.cylinder_field``). Orientation, place across and strength, of either
+sign, are free. Background, neighbours, voxels and weights are those of the point's own fit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from ferrosight.clusters.columns import add_normal_equations, project_columns, smooth_background
+from ferrosight.clusters.fit import (
+    Neighbours,
+    Sources,
+    WindowData,
+    cut_window,
+    discount_neighbours,
+    multiply_neighbours,
+)
+from ferrosight.clusters.windows import (
+    N_BACKGROUND,
+    N_PARAMETERS,
+    factorise,
+    measure_chi2,
+    project_background,
+    solve_factor,
+)
+
+#: Radius inside which the field stops growing (an assumption: a vein thinner than a voxel).
+_CORE = 0.4
+#: ln|s|, two turns of the axis and two moves across it.
+_N_FREE = 5
+#: Axes to start from, and strengths as a share of the point's own p/V.
+_N_AXES = 18
+_SHARES = np.array([-0.5, -0.15, 0.05, 0.15, 0.5, 1.5])
+#: So many of the best axes are refined.
+_N_REFINED = 3
+_MAX_STEPS = 12
+#: The axis stays within this distance of the window's middle.
+_MAX_ACROSS = 3.0
+#: Cells per voxel edge next to the axis (one fewer on the way to the optimum); farther than this from it one
+#: cell, averaged to first order, will do.
+_CELLS = 3
+_FAR = 2.2
+
+
+def compare_cylinders(
+    data: WindowData,
+    sources: Sources,
+    neighbours: Neighbours,
+    own: NDArray[np.int64],
+    b0_in_array: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """χ² of the best cylinder less that of the point, in units of the point's χ²/dof, (n,).
+
+    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them;
+    ``b0_in_array`` (3,) is B0's unit vector along the array's axes. Below 0 a vein fits better; NaN where
+    the source was not fitted. The cylinder has one free parameter more than the point.
+    """
+    delta = np.full(len(sources), np.nan)
+    table = data.tables[0]
+    _compare_many(
+        (data.signal, data.weights),
+        data.model_error,
+        (neighbours.centres, neighbours.blocks),
+        (np.asarray(own, np.int64), sources.centres, sources.shifts, sources.q, sources.steps),
+        data.ratios,
+        (table.values, table.matrix, table.edges),
+        (data.voxels, data.basis),
+        np.asarray(b0_in_array, np.float64),
+        _spread_axes(_N_AXES),
+        delta,
+    )
+    return delta
+
+
+def _spread_axes(n: int) -> NDArray[np.float64]:
+    """Unit vectors (n, 3) spread evenly over a hemisphere (Fibonacci's spiral)."""
+    z = (np.arange(n) + 0.5) / n
+    turn = np.pi * (3 - np.sqrt(5)) * np.arange(n)
+    across = np.sqrt(1 - z**2)
+    return np.stack([across * np.cos(turn), across * np.sin(turn), z], axis=1)
+
+
+@njit(cache=True, fastmath=True)
+def _across(axis, first, second):  # type: ignore[no-untyped-def]
+    """Two unit vectors at right angles to ``axis`` and to each other."""
+    low = 0
+    for a in range(1, 3):
+        if abs(axis[a]) < abs(axis[low]):
+            low = a
+    size = np.sqrt(1.0 - axis[low] ** 2)
+    for a in range(3):
+        first[a] = ((1.0 if a == low else 0.0) - axis[low] * axis[a]) / size
+    second[0] = axis[1] * first[2] - axis[2] * first[1]
+    second[1] = axis[2] * first[0] - axis[0] * first[2]
+    second[2] = axis[0] * first[1] - axis[1] * first[0]
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _sinc(x):  # type: ignore[no-untyped-def]
+    return 1.0 - x * x / 6.0 if abs(x) < 1e-2 else np.sin(x) / x
+
+
+@njit(cache=True, fastmath=True)
+def draw_cylinder(s, axis, place, b0, edges, voxels, cells, signal, slopes):  # type: ignore[no-untyped-def]
+    """Factor of a cylinder at every voxel of a window, box-averaged.
+
+    ``axis`` and ``place`` (3,), along the array's axes in cube-root-of-voxel-volume units, the window's middle
+    at 0. Fills ``signal`` (n,) and, where ``slopes`` (5, n) has room, its derivatives by ln|s|, by the two
+    turns of the axis and by the two moves across.
+    """
+    first = np.empty(3)
+    second = np.empty(3)
+    _across(axis, first, second)
+    cosine = b0[0] * axis[0] + b0[1] * axis[1] + b0[2] * axis[2]
+    b_first = b0[0] * first[0] + b0[1] * first[1] + b0[2] * first[2]
+    b_second = b0[0] * second[0] + b0[1] * second[1] + b0[2] * second[2]
+    sine2 = 1.0 - cosine * cosine
+    inside = 2.0 * s / (3.0 * _CORE * _CORE) * (3.0 * cosine * cosine - 1.0)
+    inside_by_cosine = 4.0 * s * cosine / (_CORE * _CORE)
+    for v in range(len(voxels)):
+        mx = voxels[v, 0] * edges[0] - place[0]
+        my = voxels[v, 1] * edges[1] - place[1]
+        mz = voxels[v, 2] * edges[2] - place[2]
+        along = mx * axis[0] + my * axis[1] + mz * axis[2]
+        n = cells if mx * mx + my * my + mz * mz - along * along < _FAR * _FAR else 1
+        dx, dy, dz = edges[0] / n, edges[1] / n, edges[2] / n
+        total = 0.0j
+        by_s = 0.0j
+        by_1 = 0.0j
+        by_2 = 0.0j
+        by_3 = 0.0j
+        by_4 = 0.0j
+        for i in range(n):
+            x = mx + (i - 0.5 * (n - 1)) * dx
+            for j in range(n):
+                y = my + (j - 0.5 * (n - 1)) * dy
+                for k in range(n):
+                    z = mz + (k - 0.5 * (n - 1)) * dz
+                    t = x * axis[0] + y * axis[1] + z * axis[2]
+                    x_first = x * first[0] + y * first[1] + z * first[2]
+                    x_second = x * second[0] + y * second[1] + z * second[2]
+                    rho2 = x_first * x_first + x_second * x_second
+                    if rho2 > _CORE * _CORE:
+                        alpha = b_first * x_first + b_second * x_second
+                        by_alpha = 8.0 * s * alpha / (rho2 * rho2)
+                        by_rho2 = 2.0 * s * (sine2 - 4.0 * alpha * alpha / rho2) / (rho2 * rho2)
+                        phase = 2.0 * s * (2.0 * alpha * alpha / rho2 - sine2) / rho2
+                        by_t = -cosine * by_alpha - 2.0 * t * by_rho2
+                        by_cosine = -t * by_alpha + 4.0 * s * cosine / rho2
+                        gx = by_t * axis[0] + by_alpha * b0[0] + 2.0 * by_rho2 * x
+                        gy = by_t * axis[1] + by_alpha * b0[1] + 2.0 * by_rho2 * y
+                        gz = by_t * axis[2] + by_alpha * b0[2] + 2.0 * by_rho2 * z
+                        size = _sinc(0.5 * gx * dx) * _sinc(0.5 * gy * dy) * _sinc(0.5 * gz * dz)
+                    else:
+                        phase = inside
+                        by_alpha, by_rho2, by_t = 0.0, 0.0, 0.0
+                        by_cosine = inside_by_cosine
+                        size = 1.0
+                    value = size * complex(np.cos(phase), np.sin(phase))
+                    total += value
+                    if len(slopes):
+                        by_s += phase * value
+                        by_1 += (by_t * x_first + by_cosine * b_first) * value
+                        by_2 += (by_t * x_second + by_cosine * b_second) * value
+                        by_3 -= (by_alpha * b_first + 2.0 * by_rho2 * x_first) * value
+                        by_4 -= (by_alpha * b_second + 2.0 * by_rho2 * x_second) * value
+        share = 1.0 / (n * n * n)
+        signal[v] = share * total
+        if len(slopes):
+            slopes[0, v] = 1j * share * by_s
+            slopes[1, v] = 1j * share * by_1
+            slopes[2, v] = 1j * share * by_2
+            slopes[3, v] = 1j * share * by_3
+            slopes[4, v] = 1j * share * by_4
+
+
+@njit(cache=True, fastmath=True)
+def _chi2(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  # type: ignore[no-untyped-def]
+    """χ² of a cylinder."""
+    data, other, weight = window
+    n = len(voxels)
+    signal = np.empty(n, np.complex64)
+    slopes = np.empty((0, n), np.complex64)
+    residual = np.empty(n, np.complex64)
+    coefficients = np.empty(N_BACKGROUND, np.complex128)
+    low = np.empty((N_BACKGROUND, N_BACKGROUND))
+    total = 0.0
+    for e in range(len(ratios)):
+        draw_cylinder(s * ratios[e], axis, place, b0, edges, voxels, cells, signal, slopes)
+        for v in range(n):
+            signal[v] *= other[e, v]
+        chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
+        if chi2 < 0.0:
+            return np.inf
+        total += chi2
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, gram, gradient):  # type: ignore[no-untyped-def]
+    """χ² of a cylinder; fills its normal equations with the background projected out."""
+    data, other, weight = window
+    n = len(voxels)
+    signal = np.empty(n, np.complex64)
+    slopes = np.empty((_N_FREE, n), np.complex64)
+    residual = np.empty(n, np.complex64)
+    coefficients = np.empty(N_BACKGROUND, np.complex128)
+    low = np.empty((N_BACKGROUND, N_BACKGROUND))
+    gram[:] = 0.0
+    gradient[:] = 0.0
+    total = 0.0
+    for e in range(len(ratios)):
+        draw_cylinder(s * ratios[e], axis, place, b0, edges, voxels, cells, signal, slopes)
+        for v in range(n):
+            signal[v] *= other[e, v]
+        chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
+        if chi2 < 0.0:
+            return np.inf
+        total += chi2
+        for v in range(n):
+            column = other[e, v] * smooth_background(coefficients, basis, v)
+            for p in range(_N_FREE):
+                slopes[p, v] *= column
+        project_columns(slopes, signal, weight[e], basis, low)
+        add_normal_equations(slopes, residual, weight[e], gram, gradient)
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  # type: ignore[no-untyped-def]
+    """Levenberg-Marquardt from a start; returns strength and χ². Changes ``axis`` and ``place``."""
+    gram = np.empty((_N_FREE, _N_FREE))
+    damped = np.empty((_N_FREE, _N_FREE))
+    gradient = np.empty(_N_FREE)
+    step = np.empty(_N_FREE)
+    first, second = np.empty(3), np.empty(3)
+    new_axis, new_place = np.empty(3), np.empty(3)
+    chi2 = _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, gram, gradient)
+    damping = 1e-2
+    for _ in range(_MAX_STEPS):
+        damped[:] = gram
+        for p in range(_N_FREE):
+            damped[p, p] += damping * gram[p, p] + 1e-9
+            step[p] = gradient[p]
+        if not factorise(damped):
+            break
+        solve_factor(damped, step)
+        for p in range(_N_FREE):
+            step[p] = min(max(step[p], -0.5), 0.5)
+        new_s = s * np.exp(step[0])
+        _across(axis, first, second)
+        for a in range(3):
+            new_axis[a] = axis[a] + step[1] * first[a] + step[2] * second[a]
+            new_place[a] = place[a] + step[3] * first[a] + step[4] * second[a]
+        _settle(new_axis, new_place)
+        new_chi2 = _chi2(window, ratios, b0, edges, voxels, basis, new_s, new_axis, new_place, cells)
+        if new_chi2 < chi2:
+            gain = chi2 - new_chi2
+            s = new_s
+            axis[:] = new_axis
+            place[:] = new_place
+            chi2 = new_chi2
+            if gain < 1e-2 + 1e-5 * chi2:
+                break
+            damping = max(damping * 0.2, 1e-6)
+            _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, gram, gradient)
+        else:
+            damping *= 6.0
+            if damping > 1e3:
+                break
+    return s, chi2
+
+
+@njit(cache=True, fastmath=True)
+def _settle(axis, place):  # type: ignore[no-untyped-def]
+    """Make the axis a unit vector, and ``place`` its point nearest to the window's middle, not too far out."""
+    size = np.sqrt(axis[0] ** 2 + axis[1] ** 2 + axis[2] ** 2)
+    along = 0.0
+    for a in range(3):
+        axis[a] /= size
+        along += place[a] * axis[a]
+    distance = 0.0
+    for a in range(3):
+        place[a] -= along * axis[a]
+        distance += place[a] ** 2
+    if distance > _MAX_ACROSS * _MAX_ACROSS:
+        for a in range(3):
+            place[a] *= _MAX_ACROSS / np.sqrt(distance)
+
+
+@njit(cache=True, fastmath=True)
+def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes):  # type: ignore[no-untyped-def]
+    """Lowest χ² of a cylinder, from the best starting axes, each with its best strength."""
+    chi2 = np.empty(len(axes))
+    strength = np.empty(len(axes))
+    axis, place = np.empty(3), np.empty(3)
+    for i in range(len(axes)):
+        chi2[i] = np.inf
+        for share in _SHARES:
+            axis[:] = axes[i]
+            place[:] = start
+            _settle(axis, place)
+            found = _chi2(window, ratios, b0, edges, voxels, basis, q * share, axis, place, 1)
+            if found < chi2[i]:
+                chi2[i], strength[i] = found, q * share
+    lowest = np.inf
+    best = 0.0
+    best_axis, best_place = axes[0].copy(), start.copy()
+    for i in np.argsort(chi2)[:_N_REFINED]:
+        axis[:] = axes[i]
+        place[:] = start
+        _settle(axis, place)
+        s, found = _refine(window, ratios, b0, edges, voxels, basis, strength[i], axis, place, _CELLS - 1)
+        if found < lowest:
+            lowest, best = found, s
+            best_axis[:] = axis
+            best_place[:] = place
+    if not np.isfinite(lowest):
+        return lowest
+    return _refine(window, ratios, b0, edges, voxels, basis, best, best_axis, best_place, _CELLS)[1]
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window, b0, axes, delta):  # type: ignore[no-untyped-def]
+    """Fill ``delta`` (n,) for every source."""
+    signal, weights = volumes
+    block_centres, blocks = neighbours
+    own, centres, shifts, q, steps = rows
+    voxels, basis = window
+    edges = table[2]
+    n = len(voxels)
+    n_echoes = signal.shape[0]
+    for f in prange(len(q)):
+        if steps[f] < 0:
+            continue
+        data = np.empty((n_echoes, n), np.complex64)
+        weight = np.empty((n_echoes, n), np.float32)
+        other = np.empty((n_echoes, n), np.complex64)
+        used = cut_window(signal, weights, centres[f], voxels, data, weight)
+        multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
+        discount_neighbours(data, other, model_error, weight)
+        point = measure_chi2(data, other, weight, ratios, table, voxels, basis, q[f], shifts[f])
+        dof = max(2.0 * n_echoes * (used - N_BACKGROUND) - N_PARAMETERS, 1.0)
+        if point <= 0.0:
+            continue
+        cylinder = _fit_cylinder((data, other, weight), ratios, b0, edges, voxels, basis, q[f], shifts[f] * edges, axes)
+        delta[f] = (cylinder - point) * dof / point
