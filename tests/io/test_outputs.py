@@ -30,7 +30,7 @@ from ferrosight.io.outputs import (
         ),
         ("R2starmap", {"subject": "sub-01", "run": "2"}, "sub-01/anat/sub-01_run-2_R2starmap.nii.gz"),
         ("report", {"subject": "01", "session": "d07"}, "sub-01/ses-d07/sub-01_ses-d07_report.html"),
-        ("study_report", {}, "report.html"),
+        ("study_summary", {}, "summary.json"),
     ],
 )
 def test_names_are_those_of_bids_derivatives(tmp_path, product, labels, expected):
