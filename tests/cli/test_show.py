@@ -7,14 +7,15 @@ import math
 from pathlib import Path
 
 from ferrosight.cli.show import describe_visit, format_total
-from ferrosight.report.summary import Total
+from ferrosight.report.summary import Total, WindowAgreement
 from ferrosight.study.run import VisitOutcome
-from ferrosight.study.summary import CHI2_EDGES, CatalogueSummary, WindowAgreement
+from ferrosight.study.summary import CHI2_EDGES, CatalogueSummary
 
 NOTHING = Total(math.nan, math.nan, math.nan, 0)
 SUMMARY = CatalogueSummary(
     n_candidates=40,
     n_accepted=12,
+    n_accepted_per_slice=(0, 5, 7),
     n_negative_accepted=0,
     rejected_by_reason={"not_significant": 20, "bubble": 8},
     n_rejected_only_as_bubble=7,
@@ -22,7 +23,7 @@ SUMMARY = CatalogueSummary(
     q_threshold=0.05,
     score_threshold=5.25,
     counts_at_threshold={"dipole": 12, "opposite": 1, "xz": 4},
-    null_source="decoys",
+    few_decoys=False,
     expected_false_accepted=0.04,
     moment_am2=Total(1e-12, 0.9e-12, 1.1e-12, 0),
     iron_pg=Total(10.7, 9.1, 12.9, 2),
@@ -32,6 +33,7 @@ SUMMARY = CatalogueSummary(
     point_spread="box",
     chi2_dof_edges=CHI2_EDGES,
     chi2_dof_counts=(0, 9, 2, 0, 1, 0, 0, 0, 0, 0),
+    median_error_inflation=1.3,
     windows=WindowAgreement(12, 11, 1, 1.02),
     notes=(),
 )
@@ -49,7 +51,11 @@ def test_a_visit_shows_counts_totals_and_every_class():
         "not_significant 20, bubble 8",
         "positive (sidecar)",
         "7 rejected only as bubbles; 3 accepted where a bubble is not excluded",
-        "11 of 12 accepted agree within 1.96 standard deviations (92%",
+        "11 of 12 accepted agree within 2 errors (92%",
+        "1 disagree and had their error widened",
+        "1.3 times in the median",
+        "0 5 7 (2 of 3 slices)",
+        "from this scan's own decoys",
         "12.3 s, peak memory so far 512 MB",
         "out/sub-01_report.html",
     ):
@@ -64,10 +70,23 @@ def test_the_histogram_has_a_bar_per_bin_and_the_longest_is_the_fullest():
     assert [bool(bar) for bar in bars] == [bool(n) for n in SUMMARY.chi2_dof_counts]
 
 
+def test_of_many_slices_those_that_hold_some_are_named():
+    many = dataclasses.replace(SUMMARY, n_accepted_per_slice=(0,) * 30 + (3, 0, 9))
+    text = describe_visit(dataclasses.replace(DONE, summary=many))
+    assert "30: 3, 32: 9 (2 of 33 slices, counted from 0)" in text
+
+
+def test_a_scan_without_decoys_of_its_own_says_so():
+    text = describe_visit(dataclasses.replace(DONE, summary=dataclasses.replace(SUMMARY, few_decoys=True)))
+    assert "from what noise alone would do" in text
+
+
 def test_nothing_found_is_shown_without_numbers():
     nothing = dataclasses.replace(
         SUMMARY,
         n_accepted=0,
+        n_accepted_per_slice=(0, 0, 0),
+        median_error_inflation=math.nan,
         rejected_by_reason={},
         score_threshold=math.nan,
         moment_am2=NOTHING,

@@ -24,7 +24,7 @@ def make_catalogue(moment: NDArray[np.float64], err: NDArray[np.float64]) -> Cat
     n = len(moment)
     ids = np.array([f"c{i}" for i in range(n)], dtype=np.str_)
     clusters = Table(CLUSTERS, {"cluster_id": ids, "moment_am2": moment, "moment_am2_err": err})
-    null = NullCalibration(Table(NULLS, {}), 3.0, 1.0, 1.0, 0.1, 10, 5.0, {}, {})
+    null = NullCalibration(Table(NULLS, {}), np.zeros(0), np.zeros(0), 3.0, 1.0, 1.0, 0.1, 10, 5.0, {}, {}, 0)
     fits = Table(FITS, {"cluster_id": ids})
     return Catalogue(clusters, fits, null, (), PhaseSign.POSITIVE, "option", "box", 0.05, notes=("before",))
 

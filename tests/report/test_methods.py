@@ -29,7 +29,7 @@ def test_every_assumption_is_stated(gel: Any) -> None:
         "assumption (range 88 to 127)",
         "taken to grow where the field is stronger (decided by: the sidecar's scanner)",
         "100 %, 75 %, 100 % of its stored lines",
-        "voxel average (box)",
+        "average over the voxel",
         "false discovery rate of 0.05",
         "130 decoys",
         "10.94 pg of iron",

@@ -91,7 +91,12 @@ def test_radii_grow_as_the_cube_root_of_the_moment() -> None:
 def test_rejected_candidates_have_another_shape(gel: Any) -> None:
     marks = overview.list_marks(anatomical_view(gel.scan.grid), gel.catalogue)
     words = {mark.words for mark in marks if mark.path}
-    assert words == {"rejected: bubble", "rejected: vein", "rejected: opposite polarity", "rejected: another pattern"}
+    assert words == {
+        "rejected: bubble",
+        "rejected: vein",
+        "rejected: opposite polarity",
+        "rejected: centre outside the tissue",
+    }
     assert len({mark.path for mark in marks}) == 5
     n_accepted = len(gel.catalogue.accepted)
     assert [mark.anchor for mark in marks if not mark.path] == [f"#accepted-{i + 1}" for i in range(n_accepted)]

@@ -69,14 +69,42 @@ def test_nothing_accepted_has_no_total(empty: Any) -> None:
     accepted = empty.catalogue.accepted
     assert math.isnan(summary.total_moment(accepted).value)
     assert math.isnan(summary.expected_false_accepted(empty.catalogue))
-    assert math.isnan(summary.lone_cluster_moment(empty.catalogue))
+    assert math.isnan(summary.score_for_expected(empty.catalogue.null, 0.05))
+    assert math.isnan(summary.typical_moment(empty.catalogue, 6.0))
+    assert np.isnan(summary.expected_false_at(empty.catalogue.null, np.array([6.0]))).all()
 
 
-def test_the_score_for_a_lone_cluster_is_where_q_false_ones_are_expected(gel: Any) -> None:
+def test_the_score_for_an_expected_number_is_where_so_many_false_ones_are_expected(gel: Any) -> None:
     null = gel.catalogue.null
-    score = summary.lone_cluster_score(null, 0.05)
-    assert summary.tail_count(null, np.array([score]))[0] == pytest.approx(0.05)
-    assert summary.lone_cluster_score(null, 0.01) > score
+    score = summary.score_for_expected(null, 0.05)
+    assert summary.expected_false_at(null, np.array([score]))[0] == pytest.approx(0.05)
+    assert summary.score_for_expected(null, 0.01) > score
+    assert summary.score_for_expected(null, 100.0) == null.curve_scores[0]
+    assert math.isnan(summary.score_for_expected(null, 1e-300))
+
+
+def test_false_ones_expected_are_told_between_and_beyond_the_curves_points_but_not_before(gel: Any) -> None:
+    null = dataclasses.replace(
+        gel.catalogue.null, curve_scores=np.array([4.0, 6.0]), curve_expected=np.array([10.0, 0.1])
+    )
+    told = summary.expected_false_at(null, np.array([3.9, 4.0, 5.0, 6.0, 60.0]))
+    assert np.isnan(told[0])
+    assert told[1:] == pytest.approx([10.0, 1.0, 0.1, 0.1])
+
+
+def test_windows_agree_where_pairs_lie_within_their_errors(gel: Any) -> None:
+    status = gel.catalogue.clusters["status"]
+    n = len(status)
+    fits = gel.catalogue.fits.with_columns(
+        moment_inner_am2=np.full(n, 1e-13),
+        moment_inner_am2_err=np.full(n, 3e-15),
+        moment_outer_am2=np.where(np.arange(n) < 4, 1.3e-13, 1.05e-13),
+        moment_outer_am2_err=np.where(np.arange(n) == 9, np.nan, 4e-15),
+    )
+    windows = summary.compare_windows(dataclasses.replace(gel.catalogue, fits=fits))
+    n_accepted = int(np.count_nonzero(status == "accepted"))
+    assert (windows.n_agree, windows.n_compared) == (n_accepted - 5, n_accepted - 1)
+    assert windows.median_outer_over_inner == pytest.approx(1.05)
 
 
 def test_an_unknown_sign_of_phase_is_the_first_warning(gel: Any) -> None:
@@ -86,11 +114,10 @@ def test_an_unknown_sign_of_phase_is_the_first_warning(gel: Any) -> None:
 
 
 def test_an_assumed_magnetisation_and_wrong_polarity_are_warned_of(gel: Any) -> None:
-    null = dataclasses.replace(gel.catalogue.null, counts_at_threshold={"opposite": 3}, source="theory")
+    null = dataclasses.replace(gel.catalogue.null, counts_at_threshold={"opposite": 3})
     words = " ".join(summary.collect_warnings(gel.scan, dataclasses.replace(gel.catalogue, null=null)))
     assert "assumption" in words
     assert "3\u00a0candidates of the polarity" in words
-    assert "theory" in words
 
 
 def test_reasons_are_told_in_words_and_unknown_ones_are_kept() -> None:

@@ -68,7 +68,9 @@ def make_catalogue() -> Catalogue:
         FITS,
         {
             "cluster_id": ids,
+            "k_voxel": np.array([-0.4, 3.2, 1.0]),
             "chi2_dof": np.array([1.0, 4.0, 1.0]),
+            "error_inflation": np.array([1.0, 2.0, 9.0]),
             "moment_inner_am2": np.array([1.0, 1.0, 1.0]),
             "moment_inner_am2_err": np.array([0.1, 0.1, 0.1]),
             "moment_outer_am2": np.array([1.1, 2.0, 1.0]),
@@ -77,7 +79,8 @@ def make_catalogue() -> Catalogue:
         },
     )
     counts = {"dipole": 2, "opposite": 1, "xz": 0}
-    null = NullCalibration(Table(NULLS, {}), 4.0, 1.0, 1.0, 0.1, 20, 6.0, counts, {"xz": 1.0})
+    curve = np.array([4.0, 9.0]), np.array([1.0, 1e-6])
+    null = NullCalibration(Table(NULLS, {}), *curve, 4.0, 1.0, 1.0, 0.1, 20, 6.0, counts, {"xz": 1.0}, 50)
     return Catalogue(clusters, fits, null, (), PhaseSign.POSITIVE, "data", "box", 0.05)
 
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from ferrosight.study.summary import CatalogueSummary
 
 _BAR_WIDTH = 30
+#: Up to this many slices are printed with their zeros.
+_FEW_SLICES = 24
 
 
 def describe_visit(outcome: VisitOutcome) -> str:
@@ -30,17 +32,19 @@ def _rows(summary: CatalogueSummary) -> list[tuple[str, str]]:
     rejected = ", ".join(f"{name} {count}" for name, count in summary.rejected_by_reason.items()) or "none"
     rows = [
         ("accepted", f"{summary.n_accepted} of {summary.n_candidates} candidates at q ≤ {summary.q_threshold:g}"),
+        ("accepted per slice", _slices(summary.n_accepted_per_slice)),
         ("total moment", format_total(summary.moment_am2, "A m²", summary.n_accepted)),
         ("total iron", format_total(summary.iron_pg, "pg", summary.n_accepted)),
         ("total cells", format_total(summary.n_cells, "cells", summary.n_accepted)),
         ("rejected for", rejected),
         ("opposite polarity accepted", str(summary.n_negative_accepted)),
         (f"at score ≥ {_number(summary.score_threshold)}", _classes(summary)),
-        ("expected false", f"{_number(summary.expected_false_accepted)} at that score ({summary.null_source})"),
+        ("expected false", f"{_number(summary.expected_false_accepted)} at that score ({_judge(summary)})"),
         ("phase sign", f"{summary.phase_sign} ({summary.phase_sign_source})"),
         ("point spread", summary.point_spread),
         ("bubbles", _bubbles(summary)),
         ("inner/outer window", _windows(summary)),
+        ("errors inflated", f"{_number(summary.median_error_inflation)} times in the median"),
     ]
     return [*rows, *_chi2_histogram(summary)]
 
@@ -68,14 +72,29 @@ def _bubbles(summary: CatalogueSummary) -> str:
     )
 
 
+def _judge(summary: CatalogueSummary) -> str:
+    return "from what noise alone would do: few decoys" if summary.few_decoys else "from this scan's own decoys"
+
+
+def _slices(counts: tuple[int, ...]) -> str:
+    """Counts of each slice; of many slices only those that hold any."""
+    n_held = sum(count > 0 for count in counts)
+    if not n_held:
+        return "n/a"
+    held = f"{n_held} of {len(counts)} slices"
+    if len(counts) <= _FEW_SLICES:
+        return f"{' '.join(map(str, counts))} ({held})"
+    return f"{', '.join(f'{k}: {count}' for k, count in enumerate(counts) if count)} ({held}, counted from 0)"
+
+
 def _windows(summary: CatalogueSummary) -> str:
     windows = summary.windows
     if not windows.n_compared:
         return "n/a"
     return (
-        f"{windows.n_agree} of {windows.n_compared} accepted agree within 1.96 standard deviations "
-        f"({windows.n_agree / windows.n_compared:.0%}; 95% if all is right); {windows.n_flagged} flagged; "
-        f"median outer/inner {windows.median_outer_over_inner:.2f}"
+        f"{windows.n_agree} of {windows.n_compared} accepted agree within 2 errors "
+        f"({windows.n_agree / windows.n_compared:.0%}; 95% if all is right); {windows.n_widened} disagree and had "
+        f"their error widened; median outer/inner {windows.median_outer_over_inner:.2f}"
     )
 
 

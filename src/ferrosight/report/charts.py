@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ferrosight.report.summary import tail_count
+from ferrosight.report.summary import compare_windows, expected_false_at, window_moments
 from ferrosight.report.svg import (
     AMBER,
     BLUE,
@@ -16,7 +16,6 @@ from ferrosight.report.svg import (
     MUTED,
     ORANGE,
     PURPLE,
-    RULE,
     SKY,
     new_figure,
     plain_log_ticks,
@@ -38,9 +37,10 @@ _CLASSES: dict[str, tuple[str, str, str | tuple[int, tuple[int, ...]], str, floa
 }
 
 
-def class_words(name: str) -> str:
-    """What a class of candidates is called on the page."""
-    return _CLASSES[name][0] if name in _CLASSES else name
+def class_words(name: str, *, counted: bool = False) -> str:
+    """What a class of candidates is called on the page; where counted, a decoy says that both its signs are."""
+    words = _CLASSES[name][0] if name in _CLASSES else name
+    return f"{words}, both signs" if counted and words.startswith("decoy") else words
 
 
 def survival(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
@@ -58,7 +58,7 @@ def class_scores(catalogue: Catalogue, pattern: str) -> tuple[NDArray[np.float64
 
 
 def draw_scores(catalogue: Catalogue) -> str:
-    """Survival counts of target, opposite polarity and each decoy, with the fitted tail and the threshold."""
+    """Survival counts of target, opposite polarity and each decoy, with the false ones expected and the threshold."""
     figure = new_figure(_SIZE_IN[0], 6.0)
     axes = figure.add_axes((0.1, 0.30, 0.87, 0.68))
     style_axes(axes)
@@ -74,7 +74,7 @@ def draw_scores(catalogue: Catalogue) -> str:
             linestyle=dashes, marker=marker, markersize=4.5, markevery=every, markerfacecolor="none", label=words,
             zorder=4 if pattern == "dipole" else 3,
         )  # fmt: skip
-    _draw_tail(axes, catalogue, low, high)
+    _draw_expected(axes, catalogue, low, high)
     threshold = catalogue.null.score_threshold
     if np.isfinite(threshold) and low < threshold < high:
         axes.axvline(threshold, color=INK, linewidth=1.0)
@@ -107,29 +107,16 @@ def _score_range(catalogue: Catalogue) -> tuple[float, float]:
     return low, max(high, low + 1.0)
 
 
-def _draw_tail(axes: Axes, catalogue: Catalogue, low: float, high: float) -> None:
-    null = catalogue.null
-    start = null.tail_threshold
-    if not np.isfinite(start) or start >= high:
+def _draw_expected(axes: Axes, catalogue: Catalogue, low: float, high: float) -> None:
+    """False candidates expected, from the first score for which the scan tells it."""
+    curve = catalogue.null.curve_scores
+    if not len(curve) or curve[0] >= high:
         return
-    scores = np.linspace(max(start, low), high, 200)
-    middle = tail_count(null, scores)
-    if not np.isfinite(middle).any():
-        return
+    scores = np.linspace(max(float(curve[0]), low), high, 200)
     axes.plot(
-        scores,
-        np.maximum(middle, 1e-9),
-        color=INK,
-        linewidth=1.4,
-        linestyle=(0, (2, 2)),
-        zorder=5,
-        label="false ones expected (tail fit)",
-    )
-    err = null.tail_scale_err
-    if np.isfinite(err) and err > 0:
-        lower = tail_count(null, scores, max(null.tail_scale - 1.96 * err, 0.02 * null.tail_scale))
-        upper = tail_count(null, scores, null.tail_scale + 1.96 * err)
-        axes.fill_between(scores, np.maximum(lower, 1e-9), upper, color=RULE, alpha=0.7, linewidth=0, zorder=1)
+        scores, np.maximum(expected_false_at(catalogue.null, scores), 1e-9), color=INK, linewidth=1.4,
+        linestyle=(0, (2, 2)), zorder=5, label="false ones expected",
+    )  # fmt: skip
 
 
 def _legend(axes: Axes) -> None:
@@ -224,29 +211,18 @@ def draw_chi2_histogram(catalogue: Catalogue) -> str:
     return to_svg(figure, alt, "chi2")
 
 
-def windows_agreement(catalogue: Catalogue) -> tuple[int, int]:
-    """How many accepted clusters' inner and outer moments agree within 1.96 joint standard deviations, of how many."""
-    inner, inner_err, outer, outer_err = _windows(catalogue)
-    joint = np.hypot(inner_err, outer_err)
-    return int(np.count_nonzero(np.abs(inner - outer) <= 1.96 * joint)), len(inner)
-
-
-def _windows(catalogue: Catalogue) -> tuple[NDArray[np.float64], ...]:
-    fits = catalogue.fits.where(catalogue.clusters["status"] == "accepted")
-    columns = [fits[f"moment_{window}_am2{suffix}"] / 1e-15 for window in ("inner", "outer") for suffix in ("", "_err")]
-    known = np.all(np.isfinite(columns), axis=0)
-    inner, inner_err, outer, outer_err = (column[known] for column in columns)
-    return inner, inner_err, outer, outer_err
-
-
 def draw_windows(catalogue: Catalogue) -> str:
     """Moments from the inner against the outer window, with error bars and the line where they are equal."""
-    inner, inner_err, outer, outer_err = _windows(catalogue)
+    fits = catalogue.fits.where(catalogue.clusters["status"] == "accepted")
+    inner, inner_err, outer, outer_err = (values / 1e-15 for values in window_moments(fits))
     figure = new_figure(*_SIZE_IN)
     axes = figure.add_axes((0.12, 0.135, 0.85, 0.83))
     style_axes(axes)
-    n_agree, n_all = windows_agreement(catalogue)
-    alt = f"Moment from the inner against the outer window: {n_agree} of {n_all} agree within their errors."
+    windows = compare_windows(catalogue)
+    alt = (
+        f"Moment from the inner against the outer window: {windows.n_agree} of {windows.n_compared} agree within "
+        "their errors."
+    )
     positive = (inner > 0) & (outer > 0)
     if positive.any():
         low = 0.7 * float(min(inner[positive].min(), outer[positive].min()))

@@ -16,7 +16,7 @@ from scipy import ndimage
 from ferrosight.report.numbers import format_moment
 from ferrosight.report.orientation import AnatomicalView, anatomical_view
 from ferrosight.report.svg import INK, MUTED, SOFT, new_figure, page_points, to_svg
-from ferrosight.types import Catalogue, EvidenceMap, FieldMap, Scan
+from ferrosight.types import FLAG_INFO, Catalogue, EvidenceMap, FieldMap, Flag, Scan
 
 _WIDTH_IN = 7.4
 _MAX_HEIGHT_IN = 11.0
@@ -29,12 +29,12 @@ _MAX_PIXELS = 512
 _RIM = 0.6
 
 #: Marks of rejected candidates: reason → (shape around 0, 0 in points, words). The first reason that fits
-#: is drawn; candidates rejected for other reasons are not.
+#: is drawn; candidates that were not significant, or rejected for other reasons, are not.
 REJECTED_MARKS: dict[str, tuple[str, str]] = {
     "bubble": ("M-5-5h10v10h-10z", "rejected: bubble"),
     "vein": ("M0-7l4 7-4 7-4-7z", "rejected: vein"),
     "opposite_polarity": ("M-6-5h12l-6 10z", "rejected: opposite polarity"),
-    "not_a_dipole": ("M-5-5l10 10M5-5l-10 10", "rejected: another pattern"),
+    "outside": ("M-5-5l10 10M5-5l-10 10", "rejected: centre outside the tissue"),
 }
 
 EVIDENCE_COLOURS = LinearSegmentedColormap.from_list(
@@ -281,6 +281,8 @@ def list_marks(view: AnatomicalView, catalogue: Catalogue) -> list[Mark]:
             marks.append(Mark(coordinates[row], f"#accepted-{rank}", words, float(radii[row]), ""))
             continue
         reasons = str(clusters["reasons"][row]).split(";")
+        if FLAG_INFO[Flag.NOT_SIGNIFICANT].name in reasons:
+            continue
         shape = next((shape for reason, shape in REJECTED_MARKS.items() if reason in reasons), None)
         if shape is not None:
             marks.append(Mark(coordinates[row], "#rejected", shape[1], 1.0, shape[0]))

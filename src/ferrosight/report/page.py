@@ -156,7 +156,7 @@ def _text_context(
         "n_rejected": len(catalogue.clusters) - n_accepted,
         "headline": headline(catalogue),
         "figures": _headline_figures(catalogue),
-        "limit": limit_sentence(catalogue),
+        "limit": limit_sentence(catalogue, config),
         "warnings": summary.collect_warnings(scan, catalogue),
         "methods": methods.write_methods(scan, field_map, catalogue, config),
         "settings": methods.list_settings(config),
@@ -191,21 +191,25 @@ def headline(catalogue: Catalogue) -> str:
     if not math.isfinite(false):
         return f"{sentence} How many of them are false could not be told."
     about = "fewer than 0.01" if false < 0.01 else f"about {numbers.format_number(false, 2)}"
-    judge = "this scan’s own decoys" if catalogue.null.source == "decoys" else catalogue.null.source
+    judge = "what noise alone would do" if summary.few_decoys(catalogue) else "this scan’s own decoys"
     return f"{sentence} By {judge}, {about} false ones are expected among them."
 
 
-def limit_sentence(catalogue: Catalogue) -> str:
-    """The smallest lone cluster that would have been accepted, or that the scan cannot tell."""
-    moment = summary.lone_cluster_moment(catalogue)
+def limit_sentence(catalogue: Catalogue, config: Config) -> str:
+    """The smallest cluster that would have been accepted besides those that were, or that the scan cannot tell."""
+    n_accepted = len(catalogue.accepted)
+    # One more: its q-value is the expected number of false ones over its rank.
+    allowed = min(catalogue.q_threshold * (n_accepted + 1), config.clusters.max_expected_false)
+    score = summary.score_for_expected(catalogue.null, allowed)
+    moment = summary.typical_moment(catalogue, score)
     if not math.isfinite(moment):
         return "This scan holds too few candidates to say how small a cluster would have been accepted."
     iron = ""
     if catalogue.ms_am2_per_kg_fe:
         iron = f", {numbers.format_iron(moment / catalogue.ms_am2_per_kg_fe * 1e15)} of iron,"
-    score = summary.lone_cluster_score(catalogue.null, catalogue.q_threshold)
+    which = "one more" if n_accepted else "a lone"
     return (
-        f"At a typical place in this scan, a lone cluster of about {numbers.format_moment(moment)}{iron} would just "
+        f"At a typical place in this scan, {which} cluster of about {numbers.format_moment(moment)}{iron} would just "
         f"have been accepted (score {score:.1f}). Smaller ones, and those in noisier places, may be there unseen."
     )
 
@@ -248,21 +252,20 @@ def _headline_figures(catalogue: Catalogue) -> list[dict[str, str]]:
 
 
 def _chart_context(catalogue: Catalogue) -> dict[str, Any]:
-    n_agree, n_windows = charts.windows_agreement(catalogue)
     return {
         "scores_svg": Markup(charts.draw_scores(catalogue)),
         "counts": [
-            (charts.class_words(str(name)), f"{count:,}") for name, count in catalogue.null.counts_at_threshold.items()
+            (charts.class_words(str(name), counted=True), f"{count:,}")
+            for name, count in catalogue.null.counts_at_threshold.items()
         ],
         "threshold": numbers.format_number(catalogue.null.score_threshold),
         "n_null": len(catalogue.null.candidates),
         "fit_facts": summary.fit_facts(catalogue),
-        "null_source": catalogue.null.source,
         "mass_svg": Markup(charts.draw_mass_histogram(catalogue)),
         "chi2_svg": Markup(charts.draw_chi2_histogram(catalogue)),
         "windows_svg": Markup(charts.draw_windows(catalogue)),
-        "n_agree": n_agree,
-        "n_windows": n_windows,
+        "windows": summary.compare_windows(catalogue),
+        "agree_within": f"{summary.AGREE_WITHIN:g}",
     }
 
 

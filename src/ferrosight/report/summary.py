@@ -12,6 +12,9 @@ from ferrosight.report.numbers import plural
 from ferrosight.types import FLAG_INFO, Catalogue, Flag, NullCalibration, PhaseSign, Scan, Table
 
 _Z95 = 1.959963984540054
+_TINY = 1e-300
+#: Inner and outer moments nearer than this many joint standard deviations agree.
+AGREE_WITHIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,27 +82,33 @@ def expected_false_accepted(catalogue: Catalogue) -> float:
     return float(expected.max()) if len(expected) else math.nan
 
 
-def tail_count(null: NullCalibration, scores: NDArray[np.float64], scale: float | None = None) -> NDArray[np.float64]:
-    """Expected number of false candidates at each score or above (the formula of ``NullCalibration``)."""
-    scale = null.tail_scale if scale is None else scale
-    if not (scale > 0 and null.tail_rate >= 0 and math.isfinite(null.tail_threshold)):
+def expected_false_at(null: NullCalibration, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """False candidates expected in the scan at each score or above; NaN below the first score it was told for."""
+    if not len(null.curve_scores):
         return np.full(np.shape(scores), np.nan)
-    exponent = -(np.square(scores) - null.tail_threshold**2) / 2 / scale
-    return np.asarray(null.tail_rate * np.exp(np.clip(exponent, -700, 50)))
+    known = np.interp(scores, null.curve_scores, np.log(np.maximum(null.curve_expected, _TINY)))
+    return np.where(np.asarray(scores) >= null.curve_scores[0], np.exp(known), np.nan)
 
 
-def lone_cluster_score(null: NullCalibration, q: float) -> float:
-    """Score at which a scan's only cluster is accepted: where q false candidates are expected in the scan."""
-    if not (null.tail_scale > 0 and null.tail_rate > 0 and math.isfinite(null.tail_threshold)):
+def score_for_expected(null: NullCalibration, expected_false: float) -> float:
+    """Lowest score at which no more than so many false candidates are expected in the scan; NaN where none is."""
+    enough = null.curve_expected <= expected_false
+    if not enough.any():
         return math.nan
-    return math.sqrt(max(null.tail_threshold**2 + 2 * null.tail_scale * math.log(null.tail_rate / q), 0.0))
+    first = int(np.argmax(enough))
+    if first == 0:
+        return float(null.curve_scores[0])
+    ends = slice(first - 1, first + 1)
+    # np.interp wants rising abscissae, and the expected number falls.
+    falls = -np.log(np.maximum(null.curve_expected[ends], _TINY))
+    return float(np.interp(-math.log(expected_false), falls, null.curve_scores[ends]))
 
 
-def lone_cluster_moment(catalogue: Catalogue) -> float:
-    """Moment, A m², of a lone cluster at a typical place that this scan would just have accepted.
+def typical_moment(catalogue: Catalogue, score: float) -> float:
+    """Moment, A m², of a cluster that would reach ``score`` at a typical place of this scan.
 
     The moment per unit of score is the median over the weaker half of all candidates: strong ones are
-    damped by dephasing inside their voxel. NaN where the scan has no candidate or no tail to tell from.
+    damped by dephasing inside their voxel. NaN where the scan has no candidate to tell from.
     """
     moments, scores = np.abs(catalogue.clusters["moment_am2"]), np.abs(catalogue.clusters["score"])
     known = np.isfinite(moments) & np.isfinite(scores) & (scores > 0)
@@ -107,7 +116,7 @@ def lone_cluster_moment(catalogue: Catalogue) -> float:
         return math.nan
     moments, scores = moments[known], scores[known]
     weak = scores <= np.median(scores)
-    return float(np.median(moments[weak] / scores[weak])) * lone_cluster_score(catalogue.null, catalogue.q_threshold)
+    return float(np.median(moments[weak] / scores[weak])) * score
 
 
 def reason_words(names: str) -> list[tuple[str, str]]:
@@ -131,11 +140,6 @@ def opposite_count(catalogue: Catalogue) -> int | None:
 def collect_warnings(scan: Scan, catalogue: Catalogue) -> list[str]:
     """Sentences that a reader must know before the numbers, the gravest first."""
     found = [*_phase_warnings(scan, catalogue), *_label_warnings(catalogue), *_fit_warnings(catalogue)]
-    if catalogue.null.source != "decoys":
-        found.append(
-            "The false-positive rate was not measured on this scan’s own decoys; "
-            f"it comes from: {catalogue.null.source}."
-        )
     opposite = opposite_count(catalogue)
     if opposite:
         found.append(
@@ -186,6 +190,46 @@ def _fit_warnings(catalogue: Catalogue) -> list[str]:
     return found
 
 
+@dataclass(frozen=True)
+class WindowAgreement:
+    """Moments of accepted clusters from the inner and the outer half of the window: do they agree?
+
+    ``n_agree`` of ``n_compared`` differ by no more than ``AGREE_WITHIN`` joint standard deviations; 95 % would
+    if the errors were right and the model true. ``n_widened`` had their error widened to cover both.
+    """
+
+    n_compared: int
+    n_agree: int
+    n_widened: int
+    median_outer_over_inner: float
+
+
+def compare_windows(catalogue: Catalogue) -> WindowAgreement:
+    """Compare the inner and outer moments of the accepted clusters that have both."""
+    fits = catalogue.fits.where(catalogue.clusters["status"] == "accepted")
+    inner, inner_err, outer, outer_err = window_moments(fits)
+    agree = np.abs(inner - outer) <= AGREE_WITHIN * np.hypot(inner_err, outer_err)
+    ratio = (outer / inner)[inner != 0]
+    return WindowAgreement(
+        n_compared=len(inner),
+        n_agree=int(np.count_nonzero(agree)),
+        n_widened=int(np.count_nonzero(has_flag(fits["remarks"], Flag.WINDOWS_DISAGREE))),
+        median_outer_over_inner=float(np.median(ratio)) if len(ratio) else math.nan,
+    )
+
+
+def window_moments(fits: Table) -> tuple[NDArray[np.float64], ...]:
+    """Inner moment, its error, outer moment and its error, A m², of the rows that have all four."""
+    columns = [fits[f"moment_{window}_am2{suffix}"] for window in ("inner", "outer") for suffix in ("", "_err")]
+    known = np.all(np.isfinite(columns), axis=0)
+    return tuple(column[known] for column in columns)
+
+
+def few_decoys(catalogue: Catalogue) -> bool:
+    """Whether the false-positive rate rests on what noise alone would do, for lack of decoys."""
+    return bool(has_flag(catalogue.fits["remarks"], Flag.FEW_DECOYS).any())
+
+
 def fit_facts(catalogue: Catalogue) -> list[tuple[str, str]]:
     """The accepted clusters' fits in a few numbers: what, and how many or how much."""
     fits = catalogue.fits.where(catalogue.clusters["status"] == "accepted")
@@ -196,7 +240,7 @@ def fit_facts(catalogue: Catalogue) -> list[tuple[str, str]]:
             ("median χ²/dof", f"{np.median(chi2):.2f}"),
             ("χ²/dof above 2", f"{np.count_nonzero(chi2 > 2):,} of {len(chi2):,}"),
         ]
-    for flag in (Flag.POOR_FIT, Flag.WINDOWS_DISAGREE, Flag.JOINT_FIT, Flag.CORE_RESOLVED, Flag.PARTIAL_WINDOW):
+    for flag in (Flag.POOR_FIT, Flag.WINDOWS_DISAGREE, Flag.JOINT_FIT, Flag.PARTIAL_WINDOW):
         count = int(np.count_nonzero(has_flag(fits["remarks"], flag)))
         if count:
             facts.append((FLAG_INFO[flag].description, f"{count:,} of {len(fits):,}"))

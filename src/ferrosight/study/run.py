@@ -211,7 +211,7 @@ def _analyse_and_write(
     result = analyse_visit(
         scan, planned.label, iron_per_cell=options.iron_per_cell, config=config, on_progress=on_progress
     )
-    summary = summarise_catalogue(result.catalogue)
+    summary = summarise_catalogue(result.catalogue, scan.grid)
     on_progress("writing", 0, 1)
     write_dataset_description(out_dir)
     write_tables(result, out_dir, visit)

@@ -10,43 +10,35 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ferrosight.report.summary import (
     Total,
+    WindowAgreement,
+    compare_windows,
     expected_false_accepted,
+    few_decoys,
     has_flag,
     total_moment,
     total_quantity,
 )
-from ferrosight.types import Catalogue, Flag, Table, flag_names
+from ferrosight.types import Catalogue, Flag, Grid, flag_names
 
 #: Edges of the histogram of χ² per degree of freedom; the last bin is open.
 CHI2_EDGES = (0.0, 0.8, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 100.0)
-#: Standardised differences beyond this happen by chance in 5 % of pairs that agree.
-_Z95 = 1.959963984540054
-
-
-@dataclass(frozen=True)
-class WindowAgreement:
-    """Moments from the inner and the outer half of the window: how many pairs differ by chance only.
-
-    ``n_agree`` of ``n_compared`` differ by less than 1.96 of their joint standard deviations; 95 % would if
-    the errors were right and the model true. ``n_flagged`` carry the remark that their error was widened to
-    cover both.
-    """
-
-    n_compared: int
-    n_agree: int
-    n_flagged: int
-    median_outer_over_inner: float
 
 
 @dataclass(frozen=True)
 class CatalogueSummary:
-    """Counts and totals of a catalogue; NaN where there is nothing to sum."""
+    """Counts and totals of a catalogue; NaN where there is nothing to sum.
+
+    ``n_accepted_per_slice`` counts along the third array axis; ``median_error_inflation`` is by how much the
+    errors of accepted moments exceed what noise alone would give.
+    """
 
     n_candidates: int
     n_accepted: int
+    n_accepted_per_slice: tuple[int, ...]
     n_negative_accepted: int
     rejected_by_reason: Mapping[str, int]
     n_rejected_only_as_bubble: int
@@ -54,7 +46,7 @@ class CatalogueSummary:
     q_threshold: float
     score_threshold: float
     counts_at_threshold: Mapping[str, int]
-    null_source: str
+    few_decoys: bool
     expected_false_accepted: float
     moment_am2: Total
     iron_pg: Total
@@ -64,6 +56,7 @@ class CatalogueSummary:
     point_spread: str
     chi2_dof_edges: tuple[float, ...]
     chi2_dof_counts: tuple[int, ...]
+    median_error_inflation: float
     windows: WindowAgreement
     notes: tuple[str, ...]
 
@@ -72,8 +65,8 @@ class CatalogueSummary:
         return {key: plain_value(value) for key, value in dataclasses.asdict(self).items()}
 
 
-def summarise_catalogue(catalogue: Catalogue) -> CatalogueSummary:
-    """Count and add up what a scan's catalogue holds."""
+def summarise_catalogue(catalogue: Catalogue, grid: Grid) -> CatalogueSummary:
+    """Count and add up what the catalogue of a scan on this grid holds."""
     accepted, status = catalogue.accepted, catalogue.clusters["status"]
     fits = catalogue.fits.where(status == "accepted")
     reasons = catalogue.clusters["reasons"][status != "accepted"]
@@ -82,6 +75,7 @@ def summarise_catalogue(catalogue: Catalogue) -> CatalogueSummary:
     return CatalogueSummary(
         n_candidates=len(catalogue.clusters),
         n_accepted=len(accepted),
+        n_accepted_per_slice=_count_slices(fits["k_voxel"], grid.shape[2]),
         n_negative_accepted=int(np.count_nonzero(accepted["moment_am2"] < 0)),
         rejected_by_reason=_count_reasons(reasons.tolist()),
         n_rejected_only_as_bubble=int(np.count_nonzero(reasons == flag_names(Flag.BUBBLE))),
@@ -89,7 +83,7 @@ def summarise_catalogue(catalogue: Catalogue) -> CatalogueSummary:
         q_threshold=catalogue.q_threshold,
         score_threshold=catalogue.null.score_threshold,
         counts_at_threshold=dict(catalogue.null.counts_at_threshold),
-        null_source=catalogue.null.source,
+        few_decoys=few_decoys(catalogue),
         expected_false_accepted=expected_false_accepted(catalogue),
         moment_am2=total_moment(accepted),
         iron_pg=total_quantity(accepted, "iron_pg"),
@@ -99,7 +93,8 @@ def summarise_catalogue(catalogue: Catalogue) -> CatalogueSummary:
         point_spread=catalogue.point_spread,
         chi2_dof_edges=CHI2_EDGES,
         chi2_dof_counts=tuple(int(count) for count in counts),
-        windows=_compare_windows(fits),
+        median_error_inflation=_median(fits["error_inflation"]),
+        windows=compare_windows(catalogue),
         notes=catalogue.notes,
     )
 
@@ -109,17 +104,14 @@ def _count_reasons(reasons: list[str]) -> dict[str, int]:
     return dict(counted.most_common())
 
 
-def _compare_windows(fits: Table) -> WindowAgreement:
-    inner, outer = fits["moment_inner_am2"], fits["moment_outer_am2"]
-    joint_err = np.hypot(fits["moment_inner_am2_err"], fits["moment_outer_am2_err"])
-    known = np.isfinite(inner) & np.isfinite(outer) & np.isfinite(joint_err) & (joint_err > 0) & (inner != 0)
-    agree = np.abs(inner - outer)[known] < _Z95 * joint_err[known]
-    return WindowAgreement(
-        n_compared=int(np.count_nonzero(known)),
-        n_agree=int(np.count_nonzero(agree)),
-        n_flagged=int(np.count_nonzero(has_flag(fits["remarks"], Flag.WINDOWS_DISAGREE))),
-        median_outer_over_inner=float(np.median((outer / inner)[known])) if known.any() else math.nan,
-    )
+def _count_slices(k_voxel: NDArray[np.float64], n_slices: int) -> tuple[int, ...]:
+    nearest = np.rint(k_voxel[np.isfinite(k_voxel)]).astype(np.int64)
+    return tuple(np.bincount(np.clip(nearest, 0, n_slices - 1), minlength=n_slices).tolist())
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else math.nan
 
 
 def plain_value(value: Any) -> Any:
