@@ -25,6 +25,8 @@ from ferrosight.physics.cluster_signal import SignalTable, cell_average, interpo
 
 #: Half width, in voxels, of the cube on which a source's factor is kept for its neighbours.
 BLOCK_HALF = 8
+#: What a run of fits does: go on from where the sources are, search for a start first, or search only.
+_CONTINUE, _SEARCH, _START = 0, 1, 2
 _MAX_MOVES = 3
 
 
@@ -175,11 +177,22 @@ def multiply_blocks(shape: tuple[int, ...], neighbours: Neighbours) -> NDArray[n
 def fit_sources(
     data: WindowData, sources: Sources, neighbours: Neighbours, own: NDArray[np.int64] | None = None, *, search: bool
 ) -> Sources:
-    """Fit every source in its own window.
+    """Fit every source in its own window, its place followed where it moves to the next voxel.
 
     ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them. ``search``
     starts from a grid of strengths and positions, otherwise the fit goes on from where the sources are.
     """
+    return _run_fits(data, sources, neighbours, own, _SEARCH if search else _CONTINUE)
+
+
+def start_sources(data: WindowData, sources: Sources, neighbours: Neighbours) -> Sources:
+    """The best start of every source on its grid of strengths and positions, not yet refined."""
+    return _run_fits(data, sources, neighbours, None, _START)
+
+
+def _run_fits(
+    data: WindowData, sources: Sources, neighbours: Neighbours, own: NDArray[np.int64] | None, mode: int
+) -> Sources:
     n = len(sources)
     own = np.full(n, -1, np.int64) if own is None else own
     centres = sources.centres.copy()
@@ -199,7 +212,7 @@ def fit_sources(
             data.ratios,
             (table.values, table.matrix, table.edges),
             (data.voxels, data.basis),
-            search,
+            mode,
             tuple(parts),
         )
         for array, part in zip((centres, shifts, q, covariance, numbers), parts, strict=True):
@@ -294,7 +307,7 @@ def discount_neighbours(data, other, model_error, weight):  # type: ignore[no-un
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _fit_many(volumes, model_error, neighbours, own, ratios, table, window, search, found):  # type: ignore[no-untyped-def]
+def _fit_many(volumes, model_error, neighbours, own, ratios, table, window, mode, found):  # type: ignore[no-untyped-def]
     """Fit every row of ``found`` (centres, shifts, q, covariance, numbers), in place."""
     signal, weights = volumes
     block_centres, blocks = neighbours
@@ -318,9 +331,12 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, window, sear
                 break
             multiply_neighbours(centre, voxels, own[f], block_centres, blocks, other)
             discount_neighbours(data, other, model_error, weight)
-            if attempt == 0 and search:
+            if attempt == 0 and mode != _CONTINUE:
                 sign = np.sign(strength)
-                strength = find_start(data, other, weight, ratios, table, voxels, basis, sign, shift)
+                strength, chi2 = find_start(data, other, weight, ratios, table, voxels, basis, sign, shift)
+                steps = 0
+                if mode == _START:
+                    break
             strength, chi2, steps = descend(data, other, weight, ratios, table, voxels, basis, strength, shift, gram)
             if steps < 0 or attempt == _MAX_MOVES - 1:
                 break
@@ -342,4 +358,5 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, window, sear
         numbers[f, 3] = steps
         if steps >= 0:
             numbers[f, 1] = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shift)
-            invert(gram, strength, covariance[f])
+            if mode != _START:
+                invert(gram, strength, covariance[f])

@@ -24,7 +24,7 @@ _N_JUDGES = 48
 _N_NEEDED = 8
 _JUDGE_Z = 6.0
 #: Strengths (p/V) for which judging tables are made; weaker sources tell nothing.
-_JUDGE_Q = (0.2, 30.0)
+_JUDGE_Q = (0.3, 20.0)
 #: Readout displacements tried, voxels per radian: first by axis and sign, then by size.
 _FIRST_DISPLACEMENT = 0.1
 _DISPLACEMENTS = (0.05, 0.15, 0.2, 0.3)
@@ -61,10 +61,12 @@ def choose_point_spread(
 
 def _choose_readout(best: PointSpread, judge) -> PointSpread:  # type: ignore[no-untyped-def]
     """Try a displacement along each axis and sign, then its size along the best."""
-    tries = [
-        replace(best, readout=Readout(axis, sign * _FIRST_DISPLACEMENT)) for axis in range(3) for sign in (1.0, -1.0)
-    ]
-    first = min(tries, key=lambda choice: float(np.nanmean(judge(choice))))
+    ahead = [replace(best, readout=Readout(axis, _FIRST_DISPLACEMENT)) for axis in range(3)]
+    still = float(np.nanmean(judge(best)))
+    # To first order what a displacement one way costs, the other way gains: one sign per axis shows both.
+    along = max(ahead, key=lambda choice: abs(float(np.nanmean(judge(choice))) - still))
+    away = replace(best, readout=Readout(along.readout.axis, -_FIRST_DISPLACEMENT))
+    first = min((along, away), key=lambda choice: float(np.nanmean(judge(choice))))
     if not _is_better(judge(first), judge(best)):
         return best
     sign = np.sign(first.readout.voxels_per_rad)

@@ -23,6 +23,7 @@ from ferrosight.clusters.fit import (
     fit_sources,
     multiply_blocks,
     no_neighbours,
+    start_sources,
     unfitted,
 )
 from ferrosight.clusters.screen import Screener
@@ -36,6 +37,9 @@ _ONE_START = 1.0
 _EXPLAINS = 6.0
 #: A pattern is tried at a place where its own screening statistic reaches this within a voxel.
 _WORTH_A_FIT = 2.5
+#: Of a place's classes so many are refined, those with the best starts, if the start itself scores this.
+_REFINED = 3
+_WORTH_REFINING = 2.5
 #: First only what stands out, so that its side lobes need not be fitted; then everything, twice.
 _FIRST_SCREEN_Z = 8.0
 _SWEEPS = 2
@@ -154,24 +158,20 @@ def _fit_places(
     data: WindowData, evidence: NDArray[np.float32], places: NDArray[np.int64], neighbours: Neighbours
 ) -> Sources:
     """At every place the best-scoring class among those whose own statistic is worth a fit."""
-    n_patterns = len(evidence)
     low = np.array([ndimage.minimum_filter(pattern, 3)[tuple(places.T)] for pattern in evidence])
     high = np.array([ndimage.maximum_filter(pattern, 3)[tuple(places.T)] for pattern in evidence])
     worth = np.stack([high > _WORTH_A_FIT, low < -_WORTH_A_FIT])  # (sign, pattern, place)
     signs, patterns, rows = np.nonzero(worth)
-    fitted = fit_sources(
-        data,
-        unfitted(patterns, np.where(signs == 0, 1, -1), places[rows], len(data.ratios)),
-        neighbours,
-        search=True,
-    )
-    scores = np.full((2 * n_patterns, len(places)), -1.0)
-    index = np.zeros((2 * n_patterns, len(places)), np.int64)
-    scores[signs * n_patterns + patterns, rows] = fitted.score
-    index[signs * n_patterns + patterns, rows] = np.arange(len(rows))
-    best = scores.argmax(axis=0)
-    chosen = index[best, np.arange(len(places))]
-    return fitted.pick(chosen[scores.max(axis=0) > 0] if len(places) else chosen)
+    classes = unfitted(patterns, np.where(signs == 0, 1, -1), places[rows], len(data.ratios))
+    started = start_sources(data, classes, neighbours)
+    # Only the classes that start best are refined; which ones is decided alike for all.
+    order = np.lexsort((-started.score, rows))
+    rank = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
+    chosen = order[(rank < _REFINED) & (started.score[order] > _WORTH_REFINING)]
+    fitted = fit_sources(data, started.pick(chosen), neighbours, search=False)
+    best = np.lexsort((-fitted.score, rows[chosen]))
+    first = np.unique(rows[chosen][best], return_index=True)[1]
+    return fitted.pick(best[first])
 
 
 def drop_duplicates(sources: Sources, edges: NDArray[np.float64]) -> Sources:

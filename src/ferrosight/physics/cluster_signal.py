@@ -48,6 +48,7 @@ _WEAK_Q = 1.0
 Q_MIN = 0.02
 Q_MAX = 1500.0
 N_LEVELS = 40
+_LEAST_SOFTENING = 0.9
 _LOG_STEP = float(np.log(Q_MAX / Q_MIN) / (N_LEVELS - 1))
 #: Voxels beyond the window that the point spread still brings into a voxel.
 _MARGIN = {"box": 0.5, "kspace": 3.0}
@@ -188,12 +189,18 @@ def point_spread_weights(
 
 
 @njit(cache=True, fastmath=True)
+def softening(q):  # type: ignore[no-untyped-def]
+    """Radius inside which a source's phase turns by more than π per voxel."""
+    return max(_LEAST_SOFTENING, (0.95 * abs(q)) ** 0.25)
+
+
+@njit(cache=True, fastmath=True)
 def demodulating_phase(q, matrix, x, y, z):  # type: ignore[no-untyped-def]
     """Phase of a source, softened inside the radius where it turns by more than π per voxel.
 
     Taking it off leaves a function smooth enough to interpolate; it is put back after interpolation.
     """
-    inner = max(0.9, (0.95 * abs(q)) ** 0.25)
+    inner = softening(q)
     r2 = x * x + y * y + z * z
     form = (
         matrix[0, 0] * x * x
@@ -370,6 +377,65 @@ def _lagrange(t, weights, slopes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
+def _add_scaled(total, scale, part):  # type: ignore[no-untyped-def]
+    """total += scale · part, elementwise; the one loop that interpolation spends its time in."""
+    for v in range(len(total)):
+        total[v] += scale * part[v]
+
+
+@njit(cache=True, fastmath=True)
+def _place_nodes(q, shift, weights, slopes, node):  # type: ignore[no-untyped-def]
+    """Interpolation weights and their slopes (4, 4): rows are the three axes, then the level.
+
+    Fills ``node`` (3,) and returns the level of the second of the four points, and |q| within the table. A
+    source of negative q is inverted: F(-q, Δ) is the conjugate of F(q, -Δ), whatever the point spread.
+    """
+    bounded = min(max(abs(q), Q_MIN), Q_MAX)
+    side = -1.0 if q < 0 else 1.0
+    t = np.log(bounded / Q_MIN) / _LOG_STEP
+    level = min(max(int(t), 1), N_LEVELS - 3)
+    _lagrange(t - level, weights[3], slopes[3])
+    for axis in range(3):
+        u = (side * shift[axis] - _FIRST_NODE) * NODES_PER_VOXEL
+        node[axis] = min(max(int(u), 1), N_NODES - 3)
+        _lagrange(u - node[axis], weights[axis], slopes[axis])
+    return level, bounded
+
+
+@njit(cache=True, fastmath=True)
+def interpolate_value(values, matrix, edges, voxels, q, shift, signal):  # type: ignore[no-untyped-def]
+    """F alone at every voxel of a window: ``interpolate_signal`` without derivatives, three times as fast."""
+    n = len(voxels)
+    w = np.empty((4, 4))
+    s = np.empty((4, 4))
+    node = np.empty(3, np.int64)
+    level, bounded = _place_nodes(q, shift, w, s, node)
+    total = np.zeros(2 * n, np.float32)
+    for d in range(4):
+        for a in range(4):
+            for b in range(4):
+                for c in range(4):
+                    weight = np.float32(w[3, d] * w[0, a] * w[1, b] * w[2, c])
+                    block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c]
+                    _add_scaled(total, weight, block.view(np.float32))
+    side = -1.0 if q < 0 else 1.0
+    part = min(abs(q) / Q_MIN, 1.0)
+    for v in range(n):
+        phase = demodulating_phase(
+            bounded,
+            matrix,
+            (voxels[v, 0] - side * shift[0]) * edges[0],
+            (voxels[v, 1] - side * shift[1]) * edges[1],
+            (voxels[v, 2] - side * shift[2]) * edges[2],
+        )
+        f = complex(total[2 * v], total[2 * v + 1]) * complex(np.cos(phase), np.sin(phase))
+        # A source weaker than the table only turns the phase: F - 1 is proportional to q.
+        signal[v] = 1.0 + part * (f - 1.0)
+    if q < 0:
+        _invert_window(signal)
+
+
+@njit(cache=True, fastmath=True)
 def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):  # type: ignore[no-untyped-def]
     """F and its derivatives at every voxel of a window.
 
@@ -378,24 +444,16 @@ def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):
     the three components of ``shift``.
     """
     n = len(voxels)
-    bounded = min(max(abs(q), Q_MIN), Q_MAX)
-    # F(-q, Δ) is the conjugate of F(q, -Δ), whatever the point spread: invert here, conjugate at the end.
-    side = -1.0 if q < 0 else 1.0
-    t = np.log(bounded / Q_MIN) / _LOG_STEP
-    level = min(max(int(t), 1), N_LEVELS - 3)
     w = np.empty((4, 4))
     s = np.empty((4, 4))
-    _lagrange(t - level, w[3], s[3])
     node = np.empty(3, np.int64)
-    for axis in range(3):
-        u = (side * shift[axis] - _FIRST_NODE) * NODES_PER_VOXEL
-        node[axis] = min(max(int(u), 1), N_NODES - 3)
-        _lagrange(u - node[axis], w[axis], s[axis])
-    signal[:] = 0.0
-    slopes[:] = 0.0
-    by_z = np.empty((2, n), np.complex64)
-    by_y = np.empty((3, n), np.complex64)
-    by_x = np.empty((4, n), np.complex64)
+    level, bounded = _place_nodes(q, shift, w, s, node)
+    w32, s32 = w.astype(np.float32), s.astype(np.float32)
+    # Rows: F, and its slopes by level, x, y, z; summed one axis at a time, innermost first.
+    by_z = np.empty((2, 2 * n), np.float32)
+    by_y = np.empty((3, 2 * n), np.float32)
+    by_x = np.empty((4, 2 * n), np.float32)
+    total = np.zeros((5, 2 * n), np.float32)
     for d in range(4):
         by_x[:] = 0.0
         for a in range(4):
@@ -403,63 +461,63 @@ def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):
             for b in range(4):
                 by_z[:] = 0.0
                 for c in range(4):
-                    block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c]
-                    w0, w1 = np.float32(w[2, c]), np.float32(s[2, c])
-                    for v in range(n):
-                        by_z[0, v] += w0 * block[v]
-                        by_z[1, v] += w1 * block[v]
-                w0, w1 = np.float32(w[1, b]), np.float32(s[1, b])
-                for v in range(n):
-                    by_y[0, v] += w0 * by_z[0, v]
-                    by_y[1, v] += w1 * by_z[0, v]
-                    by_y[2, v] += w0 * by_z[1, v]
-            w0, w1 = np.float32(w[0, a]), np.float32(s[0, a])
-            for v in range(n):
-                by_x[0, v] += w0 * by_y[0, v]
-                by_x[1, v] += w1 * by_y[0, v]
-                by_x[2, v] += w0 * by_y[1, v]
-                by_x[3, v] += w0 * by_y[2, v]
-        w0, w1 = np.float32(w[3, d]), np.float32(s[3, d])
-        for v in range(n):
-            signal[v] += w0 * by_x[0, v]
-            slopes[0, v] += w1 * by_x[0, v]
-            slopes[1, v] += w0 * by_x[1, v]
-            slopes[2, v] += w0 * by_x[2, v]
-            slopes[3, v] += w0 * by_x[3, v]
-    _remodulate(matrix, edges, voxels, q, bounded, side, shift, signal, slopes)
+                    block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c].view(np.float32)
+                    _add_scaled(by_z[0], w32[2, c], block)
+                    _add_scaled(by_z[1], s32[2, c], block)
+                _add_scaled(by_y[0], w32[1, b], by_z[0])
+                _add_scaled(by_y[1], s32[1, b], by_z[0])
+                _add_scaled(by_y[2], w32[1, b], by_z[1])
+            _add_scaled(by_x[0], w32[0, a], by_y[0])
+            _add_scaled(by_x[1], s32[0, a], by_y[0])
+            _add_scaled(by_x[2], w32[0, a], by_y[1])
+            _add_scaled(by_x[3], w32[0, a], by_y[2])
+        _add_scaled(total[0], w32[3, d], by_x[0])
+        _add_scaled(total[1], s32[3, d], by_x[0])
+        for p in range(3):
+            _add_scaled(total[2 + p], w32[3, d], by_x[1 + p])
+    _remodulate(total, matrix, edges, voxels, q, bounded, shift, signal, slopes)
 
 
 @njit(cache=True, fastmath=True)
-def _remodulate(matrix, edges, voxels, q, bounded, side, shift, signal, slopes):  # type: ignore[no-untyped-def]
+def _remodulate(total, matrix, edges, voxels, q, bounded, shift, signal, slopes):  # type: ignore[no-untyped-def]
     """Put the demodulating phase back, with its derivatives, and take the sign and the weak limit of q."""
-    step = 1e-3
     n = len(voxels)
+    side = -1.0 if q < 0 else 1.0
+    inner = softening(bounded)
+    inner5 = inner**5
+    inner5_q = 1.25 * inner5 / bounded if inner > _LEAST_SOFTENING else 0.0
+    part = min(abs(q) / Q_MIN, 1.0)
+    weak = abs(q) < Q_MIN
     for v in range(n):
         x = (voxels[v, 0] - side * shift[0]) * edges[0]
         y = (voxels[v, 1] - side * shift[1]) * edges[1]
         z = (voxels[v, 2] - side * shift[2]) * edges[2]
-        phase = demodulating_phase(bounded, matrix, x, y, z)
+        mx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z
+        my = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z
+        mz = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z
+        form = x * mx + y * my + z * mz
+        r2 = x * x + y * y + z * z
+        r3 = r2 * np.sqrt(r2)
+        scale = 1.0 / (r2 * r3 + inner5)
+        kernel = form * scale
+        phase = bounded * kernel
+        by_q = kernel * (1.0 - bounded * inner5_q * scale)
+        radial = 5.0 * r3 * kernel
+        by_x = -bounded * scale * (2.0 * mx - radial * x) * edges[0]
+        by_y = -bounded * scale * (2.0 * my - radial * y) * edges[1]
+        by_z = -bounded * scale * (2.0 * mz - radial * z) * edges[2]
         turn = complex(np.cos(phase), np.sin(phase))
-        by_q = (demodulating_phase(bounded * (1.0 + step), matrix, x, y, z) - phase) / (bounded * step)
-        by_x = -(demodulating_phase(bounded, matrix, x + step, y, z) - phase) / step * edges[0]
-        by_y = -(demodulating_phase(bounded, matrix, x, y + step, z) - phase) / step * edges[1]
-        by_z = -(demodulating_phase(bounded, matrix, x, y, z + step) - phase) / step * edges[2]
-        f = signal[v] * turn
-        f_q = slopes[0, v] * turn / (bounded * _LOG_STEP) + 1j * by_q * f
-        f_x = slopes[1, v] * turn * NODES_PER_VOXEL + 1j * by_x * f
-        f_y = slopes[2, v] * turn * NODES_PER_VOXEL + 1j * by_y * f
-        f_z = slopes[3, v] * turn * NODES_PER_VOXEL + 1j * by_z * f
-        if abs(q) < Q_MIN:
-            # A weak source only turns the phase: F - 1 is proportional to q.
-            part = abs(q) / Q_MIN
-            f_q = (f - 1.0) / Q_MIN
-            f = 1.0 + part * (f - 1.0)
-            f_x, f_y, f_z = part * f_x, part * f_y, part * f_z
-        signal[v] = f
-        slopes[0, v] = f_q
-        slopes[1, v] = f_x
-        slopes[2, v] = f_y
-        slopes[3, v] = f_z
+        f = complex(total[0, 2 * v], total[0, 2 * v + 1]) * turn
+        f_q = complex(total[1, 2 * v], total[1, 2 * v + 1]) * turn / (bounded * _LOG_STEP) + 1j * by_q * f
+        f_x = complex(total[2, 2 * v], total[2, 2 * v + 1]) * turn * NODES_PER_VOXEL + 1j * by_x * f
+        f_y = complex(total[3, 2 * v], total[3, 2 * v + 1]) * turn * NODES_PER_VOXEL + 1j * by_y * f
+        f_z = complex(total[4, 2 * v], total[4, 2 * v + 1]) * turn * NODES_PER_VOXEL + 1j * by_z * f
+        # A source weaker than the table only turns the phase: F - 1 is proportional to q.
+        signal[v] = 1.0 + part * (f - 1.0)
+        slopes[0, v] = (f - 1.0) / Q_MIN if weak else f_q
+        slopes[1, v] = part * f_x
+        slopes[2, v] = part * f_y
+        slopes[3, v] = part * f_z
     if q < 0:
         _invert_window(signal)
         for p in range(4):
