@@ -7,6 +7,7 @@ explained enter a window as a fixed factor, computed once per source on a cube o
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ferrosight.clusters.windows import (
     find_start,
     invert,
     measure_chi2,
+    tabulate_starts,
 )
 from ferrosight.physics.cluster_signal import SignalTable, cell_average, interpolate_signal
 
@@ -48,6 +50,11 @@ class WindowData:
     basis: NDArray[np.float32]
     origin: NDArray[np.int64]
     model_error: float = 0.0
+
+    @cached_property
+    def starts(self) -> tuple[NDArray[np.complex64], ...]:
+        """Per pattern, the signals that a search starts from (sign, echo, start, voxel)."""
+        return tuple(tabulate_starts(table, self.ratios) for table in self.tables)
 
     @property
     def edges(self) -> NDArray[np.float64]:
@@ -211,6 +218,7 @@ def _run_fits(
             own[rows],
             data.ratios,
             (table.values, table.matrix, table.edges),
+            data.starts[pattern],
             (data.voxels, data.basis),
             mode,
             tuple(parts),
@@ -307,7 +315,7 @@ def discount_neighbours(data, other, model_error, weight):  # type: ignore[no-un
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _fit_many(volumes, model_error, neighbours, own, ratios, table, window, mode, found):  # type: ignore[no-untyped-def]
+def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, window, mode, found):  # type: ignore[no-untyped-def]
     """Fit every row of ``found`` (centres, shifts, q, covariance, numbers), in place."""
     signal, weights = volumes
     block_centres, blocks = neighbours
@@ -332,8 +340,9 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, window, mode
             multiply_neighbours(centre, voxels, own[f], block_centres, blocks, other)
             discount_neighbours(data, other, model_error, weight)
             if attempt == 0 and mode != _CONTINUE:
-                sign = np.sign(strength)
-                strength, chi2 = find_start(data, other, weight, ratios, table, voxels, basis, sign, shift)
+                side = 1 if strength > 0 else 0
+                size, chi2 = find_start(data, other, weight, basis, starts[side], shift)
+                strength = size if side else -size
                 steps = 0
                 if mode == _START:
                     break

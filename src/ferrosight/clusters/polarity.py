@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from ferrosight.clusters.calibrate import Tail, class_spreads, fit_tail
 from ferrosight.clusters.search import SearchResult
@@ -15,6 +16,8 @@ from ferrosight.types import PhaseSign
 _CERTAIN = 1e-3
 #: … and the other holds none this likely to be real.
 _DOUBTFUL = 0.1
+#: … or where likely candidates are so lopsided.
+_MANY_TO_ONE = 10
 #: Lowest score at which the search is taken to be complete (twice the starting threshold would be too late,
 #: the threshold itself too early: fits near it fall below as often as above).
 _COMPLETE = 4.0
@@ -58,13 +61,25 @@ def decide_polarity(
 
 
 def _read_from_data(score: NDArray[np.float64], signs: NDArray[np.float64], harmonics: Tail) -> tuple[PhaseSign, str]:
-    """The polarity that alone holds candidates too certain to be chance; both signs were looked at."""
+    """The polarity that holds what chance cannot explain, while the other does not; both signs were looked at.
+
+    Two ways to be sure: a single candidate too strong to be false, with nothing like it in the other
+    polarity; or many candidates nearly all of one polarity, when false ones would have either alike.
+    """
     best = {sign: float(score[signs == sign].max(initial=0.0)) for sign in (1, -1)}
     expected = {sign: 2 * float(harmonics.expected_false(np.array([value]))[0]) for sign, value in best.items()}
+    likely = 2 * harmonics.expected_false(score) < 1.0
+    counts = {sign: int((likely & (signs == sign)).sum()) for sign in (1, -1)}
+    total = counts[1] + counts[-1]
+    chance = float(stats.binomtest(counts[1], total).pvalue) if total else 1.0
     for sign in (1, -1):
-        if expected[sign] < _CERTAIN and expected[-sign] > _DOUBTFUL:
-            certain = 2 * harmonics.expected_false(score[signs == sign]) < _CERTAIN
-            return PhaseSign(sign), f"decided by the data ({int(certain.sum())} certain candidates of one polarity)"
+        alone = expected[sign] < _CERTAIN and expected[-sign] > _DOUBTFUL
+        many = chance < _CERTAIN and counts[sign] > _MANY_TO_ONE * max(counts[-sign], 1)
+        if alone or many:
+            told = (
+                f"decided by the data ({counts[sign]} likely candidates of one polarity, {counts[-sign]} of the other)"
+            )
+            return PhaseSign(sign), told
     return PhaseSign.UNKNOWN, "neither stated nor decided by the data"
 
 

@@ -35,11 +35,11 @@ SAME_PLACE = 1.3
 _ONE_START = 1.0
 #: A source scoring at least this explains its surroundings for the others.
 _EXPLAINS = 6.0
-#: A pattern is tried at a place where its own screening statistic reaches this within a voxel.
-_WORTH_A_FIT = 2.5
-#: Of a place's classes so many are refined, those with the best starts, if the start itself scores this.
+#: Of a place's ten classes so many are refined, those with the best starts, if the start itself scores this.
 _REFINED = 3
 _WORTH_REFINING = 2.5
+#: Fits scoring this are asked again where they ended.
+_PROMISING = 4.0
 #: First only what stands out, so that its side lobes need not be fitted; then everything, twice.
 _FIRST_SCREEN_Z = 8.0
 _SWEEPS = 2
@@ -91,7 +91,10 @@ def search_sources(
         places = find_places(evidence, search_mask, threshold, data.edges, [found.positions, tried])
         tried = np.concatenate([tried, places]) if turn else tried
         n_places += len(places)
-        new = _fit_places(data, evidence, places, neighbours)
+        new = _fit_places(data, places, neighbours)
+        # A decoy may win beside a source because its lobe peaked there: ask again where its fit ended.
+        ended = _ended_elsewhere(new, places, data.edges)
+        new = new.join(_fit_places(data, ended, neighbours))
         strong = np.flatnonzero(found.score >= _EXPLAINS)
         old = fit_sources(data, found.pick(strong), neighbours, np.arange(len(strong)), search=False)
         found = drop_duplicates(old.join(new), data.edges)
@@ -154,15 +157,17 @@ def _first_of_each(points: NDArray[np.float64], distance: float) -> NDArray[np.b
     return alive
 
 
-def _fit_places(
-    data: WindowData, evidence: NDArray[np.float32], places: NDArray[np.int64], neighbours: Neighbours
-) -> Sources:
-    """At every place the best-scoring class among those whose own statistic is worth a fit."""
-    low = np.array([ndimage.minimum_filter(pattern, 3)[tuple(places.T)] for pattern in evidence])
-    high = np.array([ndimage.maximum_filter(pattern, 3)[tuple(places.T)] for pattern in evidence])
-    worth = np.stack([high > _WORTH_A_FIT, low < -_WORTH_A_FIT])  # (sign, pattern, place)
-    signs, patterns, rows = np.nonzero(worth)
-    classes = unfitted(patterns, np.where(signs == 0, 1, -1), places[rows], len(data.ratios))
+def _fit_places(data: WindowData, places: NDArray[np.int64], neighbours: Neighbours) -> Sources:
+    """The best-scoring class at every place.
+
+    All ten are started everywhere: a source between two slices may show in the screening statistic of
+    another pattern only.
+    """
+    n_patterns = len(data.tables)
+    rows = np.repeat(np.arange(len(places)), 2 * n_patterns)
+    patterns = np.tile(np.repeat(np.arange(n_patterns), 2), len(places))
+    signs = np.tile([1, -1], n_patterns * len(places))
+    classes = unfitted(patterns, signs, places[rows], len(data.ratios))
     started = start_sources(data, classes, neighbours)
     # Only the classes that start best are refined; which ones is decided alike for all.
     order = np.lexsort((-started.score, rows))
@@ -172,6 +177,14 @@ def _fit_places(
     best = np.lexsort((-fitted.score, rows[chosen]))
     first = np.unique(rows[chosen][best], return_index=True)[1]
     return fitted.pick(best[first])
+
+
+def _ended_elsewhere(fitted: Sources, places: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Voxels where promising fits ended that were no starting place, each once."""
+    ends = np.round(fitted.positions[fitted.score > _PROMISING]).astype(np.int64)
+    started = {tuple(place) for place in places}
+    fresh = np.array([end for end in np.unique(ends, axis=0) if tuple(end) not in started], dtype=np.int64)
+    return _thin_out(fresh.reshape(-1, 3), edges)
 
 
 def drop_duplicates(sources: Sources, edges: NDArray[np.float64]) -> Sources:

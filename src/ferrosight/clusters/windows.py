@@ -12,15 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ferrosight.physics.cluster_signal import (
-    N_NODES,
-    Q_MAX,
-    demodulating_phase,
-    interpolate_signal,
-    interpolate_value,
-    nearest_level,
-    node_shift,
-)
+from ferrosight.physics.cluster_signal import Q_MAX, SignalTable, interpolate_signal, interpolate_value
 
 #: Terms of the background polynomial, real columns of one complex coefficient each.
 N_BACKGROUND = 10
@@ -32,12 +24,9 @@ _MAX_STEPS = 20
 #: A step that lowers χ² by less ends a fit: a hundredth of a standard deviation, squared, many times over.
 _CONVERGED = 0.01
 _Q_FLOOR = 1e-4
-_Q_STARTS = np.array([1.0, 0.06, 0.25, 4.0, 16.0, 80.0])
-#: Table nodes of the starting positions: the voxel's middle, its faces' and its corners'.
-_START_NODES = np.array(
-    [[4, 4, 4], [1, 4, 4], [7, 4, 4], [4, 1, 4], [4, 7, 4], [4, 4, 1], [4, 4, 7]]
-    + [[x, y, z] for x in (1, 7) for y in (1, 7) for z in (1, 7)]
-)
+_Q_STARTS = np.array([0.06, 0.25, 1.0, 4.0, 16.0, 80.0])
+#: Starting positions: every combination of the voxel's middle and its two faces along each axis.
+START_SHIFTS = np.array([[x, y, z] for x in (0.0, -0.5, 0.5) for y in (0.0, -0.5, 0.5) for z in (0.0, -0.5, 0.5)])
 
 
 def background_basis(voxels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -242,66 +231,51 @@ def measure_chi2(data, other, weight, ratios, table, voxels, basis, q, shift):  
     return total
 
 
-@njit(cache=True, fastmath=True)
-def find_start(data, other, weight, ratios, table, voxels, basis, sign, shift):  # type: ignore[no-untyped-def]
-    """Best q over a coarse grid of strengths and sub-voxel positions, and its χ²; sets ``shift``.
+def tabulate_starts(table: SignalTable, ratios: NDArray[np.float64]) -> NDArray[np.complex64]:
+    """F at every start (sign, echo, start, voxel), negative sources first; starts run over nodes, then strengths.
 
-    The likelihood has one basin per half voxel: a source between two voxels is lost from a start at either.
-    Tabulated nodes are used as they stand, so a start costs no interpolation.
+    The likelihood has one basin per half voxel: a source between two voxels is lost from a start at either,
+    so the grid holds the middle, faces, edges and corners of the voxel. Levels are the table's nearest.
     """
-    values, matrix, edges = table
-    n_echoes, n = data.shape
+    n = len(table.voxels)
     signal = np.empty(n, np.complex64)
+    out = np.empty((2, len(ratios), len(START_SHIFTS) * len(_Q_STARTS), n), np.complex64)
+    for side, sign in enumerate((-1.0, 1.0)):
+        for echo, ratio in enumerate(ratios):
+            for start, (shift, q) in enumerate((shift, q) for shift in START_SHIFTS for q in _Q_STARTS):
+                interpolate_value(
+                    table.values, table.matrix, table.edges, table.voxels, sign * q * ratio, shift, signal
+                )
+                out[side, echo, start] = signal
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def find_start(data, other, weight, basis, starts, shift):  # type: ignore[no-untyped-def]
+    """Best |q| over a grid of strengths and sub-voxel positions, and its χ²; sets ``shift``.
+
+    ``starts`` (echo, start, voxel) is one sign's part of ``tabulate_starts``.
+    """
+    n_echoes, n = data.shape
+    factor = np.empty(n, np.complex64)
     residual = np.empty(n, np.complex64)
     coefficients = np.empty(N_BACKGROUND, np.complex128)
     low = np.empty((N_BACKGROUND, N_BACKGROUND))
     lowest = np.inf
-    best = 1.0
-    chosen = 0
-    # First the position at a middling strength, then the strength there, then the position once more.
-    for stage in range(3):
-        n_tries = len(_Q_STARTS) if stage == 1 else len(_START_NODES)
-        for t in range(n_tries):
-            node = chosen if stage == 1 else t
-            strength_wanted = _Q_STARTS[t] if stage == 1 else best
-            if (stage == 2 and node == chosen) or (stage == 1 and strength_wanted == best):
-                continue
-            x, y, z = _START_NODES[node, 0], _START_NODES[node, 1], _START_NODES[node, 2]
-            total = 0.0
-            for e in range(n_echoes):
-                level, strength = nearest_level(strength_wanted * ratios[e])
-                _node_factor(values, matrix, edges, voxels, level, strength, x, y, z, sign, other[e], signal)
-                total += project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
-                if total > lowest:
-                    break
-            if 0.0 <= total < lowest:
-                lowest = total
-                best = strength_wanted
-                chosen = node
-    for axis in range(3):
-        shift[axis] = node_shift(_START_NODES[chosen, axis])
-    return sign * best, lowest
-
-
-@njit(cache=True, fastmath=True)
-def _node_factor(values, matrix, edges, voxels, level, strength, i, j, k, sign, other, factor):  # type: ignore[no-untyped-def]
-    """Neighbours' factor times the table's F at one node, without interpolation."""
-    n = len(voxels)
-    x, y, z = node_shift(i), node_shift(j), node_shift(k)
-    if sign < 0:
-        # F(-q, Δ) is the conjugate of F(q, -Δ): the opposite node, the opposite voxels.
-        i, j, k = N_NODES - 1 - i, N_NODES - 1 - j, N_NODES - 1 - k
-    block = values[level, i, j, k]
-    for v in range(n):
-        phase = demodulating_phase(
-            strength,
-            matrix,
-            (voxels[v, 0] - x) * edges[0],
-            (voxels[v, 1] - y) * edges[1],
-            (voxels[v, 2] - z) * edges[2],
-        )
-        f = block[n - 1 - v if sign < 0 else v] * complex(np.cos(phase), np.sin(phase))
-        factor[v] = other[v] * (np.conj(f) if sign < 0 else f)
+    best = 0
+    for start in range(starts.shape[1]):
+        total = 0.0
+        for e in range(n_echoes):
+            for v in range(n):
+                factor[v] = other[e, v] * starts[e, start, v]
+            total += project_background(data[e], factor, weight[e], basis, residual, coefficients, low)
+            if total > lowest:
+                break
+        if 0.0 <= total < lowest:
+            lowest = total
+            best = start
+    shift[:] = START_SHIFTS[best // len(_Q_STARTS)]
+    return _Q_STARTS[best % len(_Q_STARTS)], lowest
 
 
 @njit(cache=True, fastmath=True)

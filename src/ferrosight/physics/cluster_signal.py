@@ -350,19 +350,6 @@ def _demodulate(coarse, q, matrix, edges, x, y, z):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, fastmath=True)
-def node_shift(node):  # type: ignore[no-untyped-def]
-    """Sub-voxel position of a table node, voxels."""
-    return _FIRST_NODE + node / NODES_PER_VOXEL
-
-
-@njit(cache=True, fastmath=True)
-def nearest_level(q):  # type: ignore[no-untyped-def]
-    """Table level nearest to a strength, and its own strength."""
-    level = int(np.round(np.log(min(max(q, Q_MIN), Q_MAX) / Q_MIN) / _LOG_STEP))
-    return level, Q_MIN * np.exp(_LOG_STEP * level)
-
-
-@njit(cache=True, fastmath=True)
 def _lagrange(t, weights, slopes):  # type: ignore[no-untyped-def]
     """Weights of four equidistant nodes at -1, 0, 1, 2 for a value at t, and their derivatives."""
     a, b, c, d = t + 1.0, t, t - 1.0, t - 2.0
