@@ -11,11 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ferrosight.clusters.fit import Sources, WindowData, fit_sources, no_neighbours, unfitted
-from ferrosight.clusters.prepare import PAD
+from ferrosight.clusters.prepare import PAD, PointSpread, PreparedScan, build_tables, prepare_scan, window_data
+from ferrosight.clusters.screen import Screener
+from ferrosight.clusters.search import SearchResult, search_sources
 from ferrosight.clusters.windows import background_basis
-from ferrosight.physics.cluster_signal import SignalTable, build_signal_table, window_voxels
+from ferrosight.physics.cluster_signal import PATTERNS, Readout, SignalTable, build_signal_table, window_voxels
 from ferrosight.physics.constants import GAMMA_RAD_PER_S_T
-from ferrosight.types import AxisSupport, Scan
+from ferrosight.simulate import Point, ScanSpec, build_affine, simulate_scan
+from ferrosight.types import AxisSupport, FieldMap, Noise, Scan
 
 WINDOW_EDGES = 3.6
 FULL = (AxisSupport(), AxisSupport(), AxisSupport())
@@ -26,6 +29,7 @@ class Workshop:
 
     def __init__(self) -> None:
         self._tables: dict[Any, SignalTable] = {}
+        self._all_tables: dict[Any, tuple[SignalTable, ...]] = {}
 
     def add_noise(self, scan: Scan, sigma: float, rng: np.random.Generator) -> Scan:
         """White complex noise, ``sigma`` per real channel."""
@@ -69,6 +73,58 @@ class Workshop:
         )
         best = fitted.score.reshape(n, -1).argmax(axis=1)
         return fitted.pick(np.arange(n) * len(around) + best)
+
+    def simulate_points(
+        self,
+        shape: tuple[int, int, int],
+        places: Any,
+        strengths: Any,
+        voxel_mm: Any = (0.1, 0.1, 0.1),
+        rotation: Any = (0.0, 0.0, 0.0),
+        **changes: Any,
+    ) -> Scan:
+        """A scan of signal 1, without noise, of sources at fractional voxels (n, 3) and strengths q (n,)."""
+        spec = ScanSpec(
+            shape, build_affine(shape, voxel_mm, rotation), **{"echo_times_s": (0.01,), "b0_t": 7.0, **changes}
+        )
+        points = [
+            Point(tuple(mm), self.moment_am2(q, voxel_mm, spec.echo_times_s[0]))
+            for mm, q in zip(spec.grid.to_mm(np.reshape(places, (-1, 3))), strengths, strict=True)
+        ]
+        return simulate_scan(dataclasses.replace(spec, sources=tuple(points)), 1)[0]
+
+    def prepare(self, scan: Scan, sigma: float, mask: NDArray[np.bool_] | None = None) -> PreparedScan:
+        """A scan whose noise is known to be white and ``sigma`` everywhere, made ready for the search."""
+        shape = scan.grid.shape
+        nothing = np.zeros(shape, np.float32)
+        noise = Noise(np.full(scan.signal.shape, sigma, np.float32), np.ones((1, 1, 1)), FULL)
+        inside = np.ones(shape, np.bool_) if mask is None else mask
+        return prepare_scan(scan, FieldMap(scan.grid, *(nothing,) * 6, inside, noise), WINDOW_EDGES)
+
+    def all_tables(self, scan: Scan, patterns: tuple[str, ...] = PATTERNS) -> tuple[SignalTable, ...]:
+        """Tables of several patterns, averaged over the voxel."""
+        key = (scan.grid.voxel_mm, tuple(scan.b0_in_array.round(9)), patterns)
+        if key not in self._all_tables:
+            spread = PointSpread("box", FULL, Readout(), "")
+            self._all_tables[key] = build_tables(scan, self.prepare(scan, 1.0), spread, patterns)
+        return self._all_tables[key]
+
+    def search(
+        self,
+        scan: Scan,
+        sigma: float,
+        *,
+        screen_z: float = 4.5,
+        workers: int = 2,
+        patterns: tuple[str, ...] = PATTERNS,
+    ) -> SearchResult:
+        """The search as a scan goes through it."""
+        prepared = self.prepare(scan, sigma)
+        rows = [PATTERNS.index(pattern) for pattern in patterns]
+        prepared = dataclasses.replace(prepared, matrices=prepared.matrices[rows])
+        screener = Screener(prepared, workers)
+        data = window_data(prepared, self.all_tables(scan, patterns))
+        return search_sources(data, prepared.search_mask, screener, screener.screen(prepared.signal), screen_z)
 
     def moment_am2(self, q: float, voxel_mm: Sequence[float], echo_time_s: float) -> float:
         """Moment whose phase amplitude over the voxel's volume is ``q`` at an echo time."""
