@@ -18,7 +18,7 @@ from ferrosight.clusters.windows import background_basis
 from ferrosight.physics.cluster_signal import PATTERNS, Readout, SignalTable, build_signal_table, window_voxels
 from ferrosight.physics.constants import GAMMA_RAD_PER_S_T
 from ferrosight.simulate import Point, ScanSpec, build_affine, simulate_scan
-from ferrosight.types import AxisSupport, FieldMap, Noise, Scan
+from ferrosight.types import AxisSupport, FieldMap, Noise, Progress, Scan
 
 WINDOW_EDGES = 3.6
 FULL = (AxisSupport(), AxisSupport(), AxisSupport())
@@ -117,6 +117,7 @@ class Workshop:
         screen_z: float = 4.5,
         workers: int = 2,
         patterns: tuple[str, ...] = PATTERNS,
+        on_progress: Progress | None = None,
     ) -> SearchResult:
         """The search as a scan goes through it."""
         prepared = self.prepare(scan, sigma)
@@ -124,7 +125,8 @@ class Workshop:
         prepared = dataclasses.replace(prepared, matrices=prepared.matrices[rows])
         screener = Screener(prepared, workers)
         data = window_data(prepared, self.all_tables(scan, patterns))
-        return search_sources(data, prepared.search_mask, screener, screener.screen(prepared.signal), screen_z)
+        evidence = screener.screen(prepared.signal)
+        return search_sources(data, prepared.search_mask, screener, evidence, screen_z, on_progress)
 
     def moment_am2(self, q: float, voxel_mm: Sequence[float], echo_time_s: float) -> float:
         """Moment whose phase amplitude over the voxel's volume is ``q`` at an echo time."""
