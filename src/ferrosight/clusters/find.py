@@ -56,7 +56,7 @@ def find_clusters(
     report("judging", 3)
     inside = _is_inside(found.sources.positions, prepared.inside)
     polarity = decide_polarity(found, inside, prepared.inside, scan.phase_sign)
-    verdict = judge_sources(scan, found, inside, polarity, config)
+    verdict = judge_sources(scan, field_map.noise, point_spread, found, inside, polarity, config)
     clusters, fits = tabulate_clusters(scan, found, verdict)
     report("judging", 4)
     crop = (slice(None), *(slice(PAD, PAD + n) for n in scan.grid.shape))

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrosight.clusters.bubbles import compare_bubbles
 from ferrosight.clusters.calibrate import Tail, q_values
+from ferrosight.clusters.correlation import correct_for_correlation
 from ferrosight.clusters.fit import Sources
+from ferrosight.clusters.halves import split_windows
+from ferrosight.clusters.joint import joint_covariance
 from ferrosight.clusters.polarity import Polarity, expected_false
+from ferrosight.clusters.prepare import PointSpread
 from ferrosight.clusters.search import SearchResult
 from ferrosight.clusters.veins import compare_cylinders
-from ferrosight.types import Flag, Scan, rejects
+from ferrosight.types import Flag, Noise, Scan, rejects
 from ferrosight.types.config import ClustersConfig
 
 #: Fewer decoys than this in the tail leave its shape to the prior.
@@ -80,7 +85,13 @@ class Verdict:
 
 
 def judge_sources(
-    scan: Scan, found: SearchResult, inside: NDArray[np.bool_], polarity: Polarity, config: ClustersConfig
+    scan: Scan,
+    noise: Noise,
+    point_spread: PointSpread,
+    found: SearchResult,
+    inside: NDArray[np.bool_],
+    polarity: Polarity,
+    config: ClustersConfig,
 ) -> Verdict:
     """Judge every dipole candidate of iron's polarity, and the significant ones of the other."""
     sources = found.sources
@@ -107,43 +118,18 @@ def judge_sources(
     if polarity.harmonics.n_tail < FEW_DECOYS:
         flags |= int(Flag.FEW_DECOYS)
     p_value = np.minimum(expected / max(found.n_places, 1), 1.0)
-    return _examine(scan, found, rows, flags[rows], polarity, p_value[rows], q[rows], expected[rows])
-
-
-def _examine(
-    scan: Scan,
-    found: SearchResult,
-    rows: NDArray[np.int64],
-    flags: NDArray[np.int64],
-    polarity: Polarity,
-    p_value: NDArray[np.float64],
-    q_value: NDArray[np.float64],
-    expected: NDArray[np.float64],
-) -> Verdict:
-    """Shape tests, cautions and errors of the rows that will be listed."""
-    sources = found.sources.pick(rows)
-    significant = (flags & Flag.NOT_SIGNIFICANT) == 0
-    shapes, covariance = _test_shapes(scan, found, rows, significant)
-    full_window = len(found.data.voxels)
-    flags = flags.copy()
-    flags[sources.n_data < _PARTIAL * full_window] |= Flag.PARTIAL_WINDOW
-    flags[sources.chi2 > _POOR_FIT * sources.dof] |= Flag.POOR_FIT
-    flags[shapes.n_neighbours > 0] |= Flag.JOINT_FIT
-    flags[~np.isfinite(covariance[:, 0, 0])] |= Flag.FIT_FAILED
-    flags[shapes.cylinder_delta_chi2 < -_SHAPE_MARGIN] |= Flag.VEIN
-    bubble = shapes.bubble_delta_chi2 < -_SHAPE_MARGIN
-    flags[bubble & shapes.bubble_testable] |= Flag.BUBBLE
-    flags[significant & ~shapes.bubble_testable] |= Flag.BUBBLE_NOT_EXCLUDED
-    covariance, disagree = _inflate(sources, covariance, shapes)
-    flags[disagree] |= Flag.WINDOWS_DISAGREE
+    shapes, covariance = _test_shapes(scan, point_spread, found, rows, significant[rows])
+    correlation = correct_for_correlation(found.data, sources.pick(rows), found.neighbours, found.own[rows], noise)
+    covariance, disagree = _inflate(sources.pick(rows), covariance, correlation, shapes)
+    flags = _add_remarks(sources.pick(rows), flags[rows], covariance, shapes, disagree, len(found.data.voxels))
     with np.errstate(invalid="ignore", divide="ignore"):
-        inflation = np.sqrt(covariance[:, 0, 0] / sources.covariance[:, 0, 0])
+        inflation = np.sqrt(covariance[:, 0, 0] / sources.covariance[rows, 0, 0])
     return Verdict(
         rows,
         polarity.score[rows],
-        p_value,
-        q_value,
-        expected,
+        p_value[rows],
+        q[rows],
+        expected[rows],
         flags,
         covariance,
         inflation,
@@ -153,11 +139,39 @@ def _examine(
     )
 
 
+def _add_remarks(
+    sources: Sources,
+    flags: NDArray[np.int64],
+    covariance: NDArray[np.float64],
+    shapes: Shapes,
+    disagree: NDArray[np.bool_],
+    full_window: int,
+) -> NDArray[np.int64]:
+    """Flags with what the fits and the shape tests add."""
+    significant = (flags & Flag.NOT_SIGNIFICANT) == 0
+    flags = flags.copy()
+    flags[sources.n_data < _PARTIAL * full_window] |= Flag.PARTIAL_WINDOW
+    flags[sources.chi2 > _POOR_FIT * sources.dof] |= Flag.POOR_FIT
+    flags[shapes.n_neighbours > 0] |= Flag.JOINT_FIT
+    flags[~np.isfinite(covariance[:, 0, 0])] |= Flag.FIT_FAILED
+    flags[shapes.cylinder_delta_chi2 < -_SHAPE_MARGIN] |= Flag.VEIN
+    bubble = shapes.bubble_delta_chi2 < -_SHAPE_MARGIN
+    flags[bubble & shapes.bubble_testable] |= Flag.BUBBLE
+    flags[significant & ~shapes.bubble_testable] |= Flag.BUBBLE_NOT_EXCLUDED
+    flags[disagree] |= Flag.WINDOWS_DISAGREE
+    return flags
+
+
 def _inflate(
-    sources: Sources, covariance: NDArray[np.float64], shapes: Shapes
+    sources: Sources, covariance: NDArray[np.float64], correlation: NDArray[np.float64], shapes: Shapes
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Errors grow by the root of χ²/dof where that exceeds one, and to cover windows that disagree."""
-    scale = np.maximum(np.nan_to_num(sources.chi2 / sources.dof, nan=1.0), 1.0)
+    """Errors grow by the noise's correlation, by the root of χ²/dof where that exceeds one, and to cover
+    windows that disagree.
+
+    The correlation's factor is the strength's; positions take the same.
+    """
+    misfit = np.maximum(np.nan_to_num(sources.chi2 / sources.dof, nan=1.0), 1.0)
+    scale = misfit * np.maximum(np.nan_to_num(correlation, nan=1.0), 1.0)
     inflated = covariance * scale[:, None, None]
     gap = shapes.q_inner - shapes.q_outer
     with np.errstate(invalid="ignore"):
@@ -167,16 +181,26 @@ def _inflate(
 
 
 def _test_shapes(
-    scan: Scan, found: SearchResult, rows: NDArray[np.int64], significant: NDArray[np.bool_]
+    scan: Scan, point_spread: PointSpread, found: SearchResult, rows: NDArray[np.int64], significant: NDArray[np.bool_]
 ) -> tuple[Shapes, NDArray[np.float64]]:
-    """Vein, bubble, windows and neighbours for every row; vein and bubble only where something is at stake."""
+    """Vein, bubble, windows and neighbours of every row, and the covariance with neighbours free.
+
+    Vein and bubble are asked only where something is at stake.
+    """
     sources, own = found.sources.pick(rows), found.own[rows]
-    cylinder = np.full(len(rows), np.nan)
-    cylinder[significant] = compare_cylinders(
-        found.data, sources.pick(significant), found.neighbours, own[significant], scan.b0_in_array
+    doubtful = sources.pick(significant), found.neighbours, own[significant]
+    cylinder, bubble = np.full((2, len(rows)), np.nan)
+    testable = np.zeros(len(rows), np.bool_)
+    cylinder[significant] = compare_cylinders(found.data, *doubtful, scan.b0_in_array)
+    bubble[significant], testable[significant] = compare_bubbles(
+        found.data,
+        *doubtful,
+        b0_t=scan.b0_t,
+        voxel_mm=scan.grid.voxel_mm,
+        echo_time_s=float(scan.echo_times_s[0]),
+        supports=point_spread.supports,
     )
-    nothing = np.full(len(rows), np.nan)
-    shapes = Shapes(
-        cylinder, nothing, np.ones(len(rows), bool), nothing, nothing, nothing, nothing, np.zeros(len(rows), np.int64)
-    )
-    return shapes, sources.covariance
+    halves = split_windows(found.data, sources, found.neighbours, own)
+    explaining = found.sources.pick(found.own >= 0)
+    covariance, n_neighbours = joint_covariance(found.data, sources, explaining, found.neighbours, own)
+    return Shapes(cylinder, bubble, testable, *halves, n_neighbours), covariance
