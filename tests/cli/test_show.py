@@ -22,6 +22,8 @@ SUMMARY = CatalogueSummary(
     n_bubble_not_excluded=3,
     q_threshold=0.05,
     score_threshold=5.25,
+    highest_score=31.5,
+    lowest_expected_false=2e-6,
     counts_at_threshold={"dipole": 12, "opposite": 1, "xz": 4},
     few_decoys=False,
     expected_false_accepted=0.04,
@@ -35,7 +37,7 @@ SUMMARY = CatalogueSummary(
     chi2_dof_counts=(0, 9, 2, 0, 1, 0, 0, 0, 0, 0),
     median_error_inflation=1.3,
     windows=WindowAgreement(12, 11, 1, 1.02),
-    notes=(),
+    notes=("Displacement is not corrected.",),
 )
 DONE = VisitOutcome("sub-01", "01", "", "", 12.34, 512.0, SUMMARY, Path("out/sub-01_report.html"))
 
@@ -49,7 +51,7 @@ def test_a_visit_shows_counts_totals_and_every_class():
         "dipole 12, opposite 1, xz 4",
         "at score ≥ 5.25",
         "not_significant 20, bubble 8",
-        "positive (sidecar)",
+        "positive: sidecar",
         "7 rejected only as bubbles; 3 accepted where a bubble is not excluded",
         "11 of 12 accepted agree within 2 errors (92%",
         "1 disagree and had their error widened",
@@ -58,8 +60,10 @@ def test_a_visit_shows_counts_totals_and_every_class():
         "from this scan's own decoys",
         "12.3 s, peak memory so far 512 MB",
         "out/sub-01_report.html",
+        "Displacement is not corrected.",
     ):
         assert said in text
+    assert "strongest" not in text
 
 
 def test_the_histogram_has_a_bar_per_bin_and_the_longest_is_the_fullest():
@@ -96,6 +100,7 @@ def test_nothing_found_is_shown_without_numbers():
     )
     text = describe_visit(dataclasses.replace(DONE, summary=nothing, peak_memory_mb=None))
     assert "nan" not in text
+    assert "score 31.5, 2e-06 false ones expected" in text
     assert "n/a" in text
 
 

@@ -27,15 +27,18 @@ def test_every_assumption_is_stated(gel: Any) -> None:
         "93.6 A m² per kilogram of iron (not of oxide)",
         "12 %",
         "assumption (range 88 to 127)",
-        "taken to grow where the field is stronger (decided by: the sidecar's scanner)",
+        "taken to grow where the field is stronger: the sidecar's scanner",
         "100 %, 75 %, 100 % of its stored lines",
         "average over the voxel",
         "false discovery rate of 0.05",
-        "130 decoys",
+        "the 130 of them that score above 4.00",
+        "scale 1.60 ± 0.12; 1 in pure noise",
+        "the 700 places fitted",
+        "the score at which 1 false candidate is expected",
+        "the larger number was taken",
         "10.94 pg of iron",
         "Arbab 2004",
-        "Not corrected: displacement along the readout",
-        "diffusion",
+        "Not corrected: diffusion",
         "shared by all clusters of a scan and adds linearly",
     ):
         assert words in text
@@ -53,6 +56,7 @@ def test_the_load_that_was_used_is_stated_not_the_labels_own(gel: Any) -> None:
     [
         (PhaseSign.NEGATIVE, "taken to fall where the field is stronger"),
         (PhaseSign.UNKNOWN, "is not known; both polarities were tested"),
+        (PhaseSign.UNKNOWN, "that of both polarities together"),
     ],
 )
 def test_the_sign_of_phase_is_told(gel: Any, sign: PhaseSign, words: str) -> None:
@@ -79,3 +83,8 @@ def test_every_setting_is_listed_with_its_sentence() -> None:
 def test_a_scan_is_described_in_one_line(oblique: Any) -> None:
     line = describe_scan(oblique.scan).replace("\u00a0", " ")
     assert line == "11.75 T · 3 echoes at 4, 8, 12 ms · 41 × 36 × 29 voxels of 0.1 × 0.1 × 0.1 mm"
+
+
+def test_displacement_along_the_readout_is_left_out_with_several_echoes_only(gel: Any, oblique: Any) -> None:
+    assert "Not corrected: displacement along the readout" in text_of(oblique)
+    assert "displacement along the readout" not in text_of(gel)

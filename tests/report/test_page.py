@@ -180,6 +180,19 @@ def test_a_page_of_rejected_candidates_says_what_would_have_been_seen(control: A
     assert "A gas bubble, whose signal void is bound to its moment, explains it better." in text
 
 
+def test_a_scan_whose_decoys_score_high_says_that_no_score_would_do(control: Any) -> None:
+    null = dataclasses.replace(control.catalogue.null, curve_expected=np.full(73, 2.0))
+    text = Page(render(control, null=null)).text
+    assert "not even a score of 40 would have been enough for a lone cluster" in text
+
+
+def test_what_holds_for_every_candidate_is_not_said_of_each(oblique: Any) -> None:
+    remarks = np.full(len(oblique.catalogue.fits), "sign_unknown;partial_window")
+    text = Page(render(oblique, fits=oblique.catalogue.fits.with_columns(remarks=remarks))).text
+    assert "Part of the fitting window" in text
+    assert "both polarities were tested" not in text
+
+
 def test_missing_numbers_are_na_and_nothing_breaks(gel: Any) -> None:
     n = len(gel.catalogue.clusters)
     numbers = [c.name for c in CLUSTERS.columns if c.dtype == "number"]

@@ -28,6 +28,7 @@ def test_counts_are_those_of_the_catalogue(catalogue):
     assert summary.expected_false_accepted == 0.05
     assert summary.n_accepted_per_slice == (1, 0, 0, 1)
     assert summary.median_error_inflation == 1.5
+    assert (summary.highest_score, summary.lowest_expected_false) == (9.0, 0.01)
     assert not summary.few_decoys
 
 

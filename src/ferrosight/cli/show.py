@@ -29,9 +29,11 @@ def describe_visit(outcome: VisitOutcome) -> str:
 
 
 def _rows(summary: CatalogueSummary) -> list[tuple[str, str]]:
+    strongest = f"score {_number(summary.highest_score)}, {_number(summary.lowest_expected_false)} false ones expected"
     rejected = ", ".join(f"{name} {count}" for name, count in summary.rejected_by_reason.items()) or "none"
     rows = [
         ("accepted", f"{summary.n_accepted} of {summary.n_candidates} candidates at q ≤ {summary.q_threshold:g}"),
+        *([] if summary.n_accepted or not summary.n_candidates else [("strongest", strongest)]),
         ("accepted per slice", _slices(summary.n_accepted_per_slice)),
         ("total moment", format_total(summary.moment_am2, "A m²", summary.n_accepted)),
         ("total iron", format_total(summary.iron_pg, "pg", summary.n_accepted)),
@@ -40,13 +42,14 @@ def _rows(summary: CatalogueSummary) -> list[tuple[str, str]]:
         ("opposite polarity accepted", str(summary.n_negative_accepted)),
         (f"at score ≥ {_number(summary.score_threshold)}", _classes(summary)),
         ("expected false", f"{_number(summary.expected_false_accepted)} at that score ({_judge(summary)})"),
-        ("phase sign", f"{summary.phase_sign} ({summary.phase_sign_source})"),
+        ("phase sign", f"{summary.phase_sign}: {summary.phase_sign_source}"),
         ("point spread", summary.point_spread),
         ("bubbles", _bubbles(summary)),
         ("inner/outer window", _windows(summary)),
         ("errors inflated", f"{_number(summary.median_error_inflation)} times in the median"),
     ]
-    return [*rows, *_chi2_histogram(summary)]
+    notes = [("note", note) for note in summary.notes]
+    return [*rows, *_chi2_histogram(summary), *notes]
 
 
 def format_total(total: Total, unit: str, n_clusters: int) -> str:

@@ -11,16 +11,12 @@ from ferrosight.report.orientation import direction_letters
 from ferrosight.types import Catalogue, Config, FieldMap, PhaseSign, Scan
 from ferrosight.types.config import SettingInfo
 
-LEFT_OUT = (
-    "Not corrected: displacement along the readout direction by strong local fields, which biases the moment of the "
-    "strongest clusters; diffusion, which blurs the innermost voxels; motion; and gradient non-linearity beyond what "
-    "the scanner itself corrected."
-)
 NOT_SEEN = (
     "Decoys measure how often noise and texture pass for iron. They cannot see what truly is a dipole along B0: veins, "
-    "micro-haemorrhages, gas bubbles, and macrophages that have taken up iron. Veins and bubbles are tested for by "
-    "shape; a haemorrhage or a macrophage can only be told from labelled cells by a scan from before labelling or by "
-    "its course over time."
+    "micro-haemorrhages, gas bubbles, air at the edge of tissue, macrophages that have taken up iron. Against every "
+    "significant candidate a magnetised cylinder (a vein) and a gas bubble were fitted in the same window; a "
+    "haemorrhage or a macrophage can only be told from labelled cells by a scan from before labelling or by its course "
+    "over time."
 )
 
 
@@ -45,7 +41,7 @@ def write_methods(scan: Scan, field_map: FieldMap, catalogue: Catalogue, config:
         ("Measurement", _measurement_text()),
         ("Iron and cells", _iron_text(scan, catalogue, config)),
         ("Totals", _totals_text()),
-        ("What was left out", f"{LEFT_OUT} {NOT_SEEN}"),
+        ("What was left out", f"{_left_out(scan)} {NOT_SEEN}"),
     ]
 
 
@@ -64,7 +60,7 @@ def _phase_text(catalogue: Catalogue) -> str:
         PhaseSign.NEGATIVE: "The stored phase was taken to fall where the field is stronger",
         PhaseSign.UNKNOWN: "How the stored phase moves with the field is not known; both polarities were tested",
     }[catalogue.phase_sign]
-    return f"{words} (decided by: {catalogue.phase_sign_source or 'not stated'})."
+    return f"{words}: {catalogue.phase_sign_source or 'not stated'}."
 
 
 def _noise_text(scan: Scan, field_map: FieldMap, catalogue: Catalogue) -> str:
@@ -75,7 +71,12 @@ def _noise_text(scan: Scan, field_map: FieldMap, catalogue: Catalogue) -> str:
         snr = format_number(float(np.median(np.abs(scan.signal[0][mask]))) / sigma, 3)
     support = ", ".join(f"{100 * axis.width:.0f}\u00a0%" for axis in noise.support)
     full = all(axis.is_full for axis in noise.support)
-    filled = "" if full else " The rest was zero-filled, which correlates the noise; this was accounted for."
+    filled = (
+        ""
+        if full
+        else " The rest was zero-filled, which correlates the noise between voxels: the point spread and the errors of "
+        "moments carry this, the weights of the fits do not."
+    )
     return (
         f"Signal-to-noise ratio at the first echo, median over the mask: {snr} (noise of one real channel). k-space "
         f"was acquired over {support} of its stored lines along the array’s axes.{filled} Point spread: "
@@ -84,32 +85,66 @@ def _noise_text(scan: Scan, field_map: FieldMap, catalogue: Catalogue) -> str:
 
 
 def _detection_text(catalogue: Catalogue, config: Config) -> str:
+    clusters = config.clusters
+    return (
+        "Every voxel of the mask in every slice, and up to two voxels beyond the image, was screened: what is left of "
+        "the phase after a smooth background was fitted, weighted by its precision, by a quadratic background and "
+        "each of the five far-field patterns of order two (the dipole along B0, xz, yz, xy, x²−y², all over r³), and "
+        "each amplitude divided by its error as the local residual gives it. Where a pattern of either sign peaked "
+        f"above {clusters.screen_z:g}, the complex signal (void and lobes as one, all echoes) was fitted in a ball of "
+        f"{clusters.window_voxels:g} mean voxel edges around it: strength and position of the source, over a quadratic "
+        "complex background of each echo; the best of all patterns and signs was kept. Sources that explain their "
+        "surroundings multiplied their neighbours’ windows as known factors, what they left was screened again, and "
+        "all were fitted again in turn; voxels changed by a neighbour weigh less by the relative error of the model, "
+        "which was learnt from the scan’s strong sources. The score is the root of the studentised likelihood ratio "
+        f"of source against background, divided by its pattern’s own null spread. {_null_text(catalogue)} "
+        f"Candidates were accepted at a false discovery rate of {catalogue.q_threshold:g}, down to the score at which "
+        f"{clusters.max_expected_false:g} false candidate is expected in the scan, if their centre lies inside the "
+        "tissue and their shape does not speak for a vein or a bubble. Centres outside were fitted so that their "
+        "fields would not be taken "
+        "for something inside."
+    )
+
+
+def _null_text(catalogue: Catalogue) -> str:
     null = catalogue.null
-    tail = (
-        f"An exponential-type tail was fitted to {null.n_decoys_in_tail:,} decoys scoring above "
-        f"{format_number(null.tail_threshold)} (scale {format_number(null.tail_scale)}"
-        + (f" ± {format_number(null.tail_scale_err, 2)}" if is_number(null.tail_scale_err) else "")
-        + "), which gives each candidate its p-value and the number of false candidates expected at its score."
-        if is_number(null.tail_scale)
-        else "Too few decoys were found for a tail to be fitted."
+    if not is_number(null.tail_scale):
+        return "Too few decoys were found for a tail to be fitted."
+    spread = f" ± {format_number(null.tail_scale_err, 2)}" if is_number(null.tail_scale_err) else ""
+    rate = (
+        "Where the sign of phase is unknown the number expected is that of both polarities together."
+        if catalogue.phase_sign is PhaseSign.UNKNOWN
+        else "The same was done with dipoles of the polarity that iron does not have, and the larger number was taken."
     )
     return (
-        "Every voxel of the mask was screened for the field of a magnetic dipole along B0 over a local background, "
-        f"divided by the local residual; where that statistic exceeded {config.clusters.screen_z:g}, the full complex "
-        "signal (void and phase together, all echoes) was fitted with and without a cluster. The score is the signed "
-        "root of the studentised likelihood ratio. The other four patterns of the same radial shape (xz, yz, xy, "
-        "x²−y²) of both signs, and the dipole of opposite sign, were put through the same steps: no cluster of iron "
-        f"makes them, so they measure this scan’s own false-positive rate. {tail} Candidates were accepted at a false "
-        f"discovery rate of {catalogue.q_threshold:g} (Benjamini and Hochberg), unless their shape spoke against them."
+        "The other four patterns of both signs went through the same steps: no single cluster makes them, so they "
+        f"measure this scan’s own false positives. To the {null.n_decoys_in_tail:,} of them that score above "
+        f"{format_number(null.tail_threshold)} a generalised Pareto tail in s²/2 was fitted (scale "
+        f"{format_number(null.tail_scale)}{spread}; 1 in pure noise), averaged over the uncertainty of its scale and "
+        f"shape; it says how many false candidates are expected at a score. {rate} p is that number over the "
+        f"{null.n_places:,} places fitted, q that number over the candidate’s rank (Benjamini and Hochberg)."
     )
 
 
 def _measurement_text() -> str:
     return (
-        "The magnetic moment comes from the complex fit, its error from the fit’s covariance, inflated by the root of "
-        "χ² per degree of freedom where that exceeds one, and by the disagreement between the inner and the outer "
-        "half of the window where they disagree. ± is one standard deviation. Overlapping clusters were fitted "
-        "together."
+        "The magnetic moment and its error come from the complex fit, with overlapping neighbours free as well. The "
+        "error was inflated by the noise’s correlation, by the root of χ² per degree of freedom where that exceeds "
+        "one, and by half the difference between the inner and the outer half of the window where those disagree by "
+        "more than two of their errors. ± is one standard deviation."
+    )
+
+
+def _left_out(scan: Scan) -> str:
+    moved = (
+        "displacement along the readout direction by strong local fields (it is estimated with one echo only), which "
+        "biases the moment of the strongest clusters; "
+        if len(scan.echo_times_s) > 1
+        else ""
+    )
+    return (
+        f"Not corrected: {moved}diffusion, which blurs the innermost voxels; clusters wider than about a voxel, which "
+        "are fitted as points; motion; and gradient non-linearity beyond what the scanner itself corrected."
     )
 
 

@@ -17,12 +17,15 @@ from markupsafe import Markup
 from ferrosight.report import charts, methods, numbers, overview, summary
 from ferrosight.report.gallery import PatchPictures, draw_patch, legend_ramps
 from ferrosight.report.orientation import direction_letters
-from ferrosight.types import Catalogue, Config, EvidenceMap, FieldMap, Progress, Scan
+from ferrosight.types import FLAG_INFO, Catalogue, Config, EvidenceMap, FieldMap, Flag, Progress, Scan
 
 #: Longer tables of rejected candidates are cut; the TSV beside the page holds all of them.
 MAX_REJECTED_ROWS = 400
 #: Rejected candidates shown one by one where the gallery has room for them.
 MAX_REJECTED_PICTURES = 6
+
+#: Remarks that every candidate of a scan carries alike: said once, at the top.
+_OF_THE_WHOLE_SCAN = tuple(FLAG_INFO[flag].name for flag in (Flag.SIGN_UNKNOWN, Flag.FEW_DECOYS))
 
 _FACTS = "Research use only. Not a diagnostic device."
 
@@ -202,6 +205,11 @@ def limit_sentence(catalogue: Catalogue, config: Config) -> str:
     allowed = min(catalogue.q_threshold * (n_accepted + 1), config.clusters.max_expected_false)
     score = summary.score_for_expected(catalogue.null, allowed)
     moment = summary.typical_moment(catalogue, score)
+    if len(catalogue.null.curve_scores) and not math.isfinite(score):
+        return (
+            f"In this scan not even a score of {catalogue.null.curve_scores[-1]:.0f} would have been enough for a lone "
+            "cluster: too many of its decoys score high."
+        )
     if not math.isfinite(moment):
         return "This scan holds too few candidates to say how small a cluster would have been accepted."
     iron = ""
@@ -376,7 +384,9 @@ def cluster_row(catalogue: Catalogue, index: int, rank: int) -> ClusterRow:
         estimator=str(c["estimator"]),
         cells=table_cells,
         reasons=summary.reason_words(str(c["reasons"])),
-        remarks=summary.reason_words(str(f["remarks"])),
+        remarks=[
+            (name, words) for name, words in summary.reason_words(str(f["remarks"])) if name not in _OF_THE_WHOLE_SCAN
+        ],
     )
 
 

@@ -153,10 +153,7 @@ def _phase_warnings(scan: Scan, catalogue: Catalogue) -> list[str]:
     if catalogue.phase_sign is not PhaseSign.UNKNOWN:
         return []
     stored = "" if scan.phase_sign is PhaseSign.UNKNOWN else " by the analysis, although the scan states one"
-    return [
-        f"The sign of phase is unknown{stored}: both polarities were tested and paid for, and iron cannot be told from "
-        "calcification by its polarity."
-    ]
+    return [f"The sign of phase is unknown{stored}: iron cannot be told from calcification by its polarity."]
 
 
 def _label_warnings(catalogue: Catalogue) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,8 @@ class CatalogueSummary:
     n_bubble_not_excluded: int
     q_threshold: float
     score_threshold: float
+    highest_score: float
+    lowest_expected_false: float
     counts_at_threshold: Mapping[str, int]
     few_decoys: bool
     expected_false_accepted: float
@@ -82,6 +84,8 @@ def summarise_catalogue(catalogue: Catalogue, grid: Grid) -> CatalogueSummary:
         n_bubble_not_excluded=int(np.count_nonzero(has_flag(fits["remarks"], Flag.BUBBLE_NOT_EXCLUDED))),
         q_threshold=catalogue.q_threshold,
         score_threshold=catalogue.null.score_threshold,
+        highest_score=_reduce(catalogue.clusters["score"], np.max),
+        lowest_expected_false=_reduce(catalogue.clusters["expected_false"], np.min),
         counts_at_threshold=dict(catalogue.null.counts_at_threshold),
         few_decoys=few_decoys(catalogue),
         expected_false_accepted=expected_false_accepted(catalogue),
@@ -93,7 +97,7 @@ def summarise_catalogue(catalogue: Catalogue, grid: Grid) -> CatalogueSummary:
         point_spread=catalogue.point_spread,
         chi2_dof_edges=CHI2_EDGES,
         chi2_dof_counts=tuple(int(count) for count in counts),
-        median_error_inflation=_median(fits["error_inflation"]),
+        median_error_inflation=_reduce(fits["error_inflation"], np.median),
         windows=compare_windows(catalogue),
         notes=catalogue.notes,
     )
@@ -109,9 +113,10 @@ def _count_slices(k_voxel: NDArray[np.float64], n_slices: int) -> tuple[int, ...
     return tuple(np.bincount(np.clip(nearest, 0, n_slices - 1), minlength=n_slices).tolist())
 
 
-def _median(values: NDArray[np.float64]) -> float:
+def _reduce(values: NDArray[np.float64], choose: Callable[[NDArray[np.float64]], np.float64]) -> float:
+    """``choose`` of the numbers that are known; NaN where there are none."""
     known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else math.nan
+    return float(choose(known)) if len(known) else math.nan
 
 
 def plain_value(value: Any) -> Any:
