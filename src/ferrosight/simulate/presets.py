@@ -44,8 +44,9 @@ def build_demo_spec(seed: int) -> ScanSpec:
     """A mouse brain at 9.4 T, 0.1 mm, four echoes, with fifteen clusters of labelled cells and four impostors.
 
     Positions and loads are drawn from ``seed``: the clusters hold 1 to 50 cells, about 1 to 100 pg of iron
-    of ``DEMO_LABEL_ID``. Two veins, a gas bubble and a calcification lie between them. Tissue texture, field
-    and relaxation are assumptions of a plausible size, not measurements of a mouse.
+    of ``DEMO_LABEL_ID``. Two veins, a gas bubble and a calcification lie between them. All is seen through
+    the k-space acquired, as a scanner does. Tissue texture, field and relaxation are assumptions of a
+    plausible size, not measurements of a mouse.
     """
     rng = np.random.default_rng(seed)
     shape = (128, 128, 40)
@@ -64,6 +65,7 @@ def build_demo_spec(seed: int) -> ScanSpec:
         sources=(*clusters, *impostors),
         snr=40.0,
         r2star_per_s=30.0,
+        point_spread="kspace",
         tissue_fraction=0.95,
         receive_variation=0.25,
         background_hz=60.0,
@@ -71,6 +73,8 @@ def build_demo_spec(seed: int) -> ScanSpec:
         coil_phase_rad=0.8,
         texture_ppm=0.01,
         texture_mm=0.15,
+        # To about 1 % of a voxel's signal, less than half the noise, in a quarter of the time.
+        sub_sampling=8,
     )
 
 
