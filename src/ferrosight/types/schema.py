@@ -66,7 +66,12 @@ CLUSTERS = TableSchema(
         Column("n_cells", "1", "number", "Number of labelled cells: iron mass over iron per cell."),
         Column("n_cells_low", "1", "number", _INTERVAL.format("Lower end", "number of cells")),
         Column("n_cells_high", "1", "number", _INTERVAL.format("Upper end", "number of cells")),
-        Column("score", "1", "number", "Signed root of the studentised likelihood ratio, in standard deviations."),
+        Column(
+            "score",
+            "1",
+            "number",
+            "Root of the studentised likelihood ratio, in its pattern's null standard deviations.",
+        ),
         Column("p_value", "1", "number", "Chance that a place of this scan with no cluster scores at least as much."),
         Column("q_value", "1", "number", "Smallest false discovery rate at which this candidate is accepted."),
         Column("expected_false", "1", "number", "False candidates of at least this score expected in this scan."),
