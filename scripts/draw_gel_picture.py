@@ -34,7 +34,7 @@ def main() -> None:
     voxels = np.stack([catalogue.fits[f"{axis}_voxel"][accepted] for axis in "ij"], axis=1)
     moment = catalogue.clusters["moment_am2"][accepted]
     figure = Figure(figsize=(11.5, 8.6), dpi=110, facecolor="white", layout="constrained")
-    plain, marked = figure.subplots(1, 2)
+    plain, marked = figure.subplots(1, 2, sharex=True, sharey=True)
     titles = ("11.7 T gel, eight slices: darkest voxel", f"{accepted.sum()} accepted clusters")
     for axes, title in zip((plain, marked), titles, strict=True):
         draw_scan(axes, darkest, scan.grid.voxel_mm)
@@ -44,10 +44,13 @@ def main() -> None:
         voxels[:, 1] * scan.grid.voxel_mm[1], voxels[:, 0] * scan.grid.voxel_mm[0],
         s=np.clip(size, 8, 220), facecolors="none", edgecolors=MARK, linewidths=1.0,
     )  # fmt: skip
-    figure.text(
-        0.995, 0.003, "Scan: P. H. Mills, E. T. Ahrens (MRI-PDQ, MIT with attribution)",
-        ha="right", va="bottom", fontsize=8, color="#6b7280",
-    )  # fmt: skip
+    figure.supxlabel(
+        "Scan: P. H. Mills, E. T. Ahrens (MRI-PDQ, MIT with attribution)",
+        fontsize=8,
+        color="#6b7280",
+        x=0.99,
+        ha="right",
+    )
     OUT.parent.mkdir(exist_ok=True)
     figure.savefig(OUT)
     sys.stdout.write(f"{OUT.name}: {int(accepted.sum())} accepted\n")

@@ -213,6 +213,7 @@ def cut_scenes(workshop: Any) -> list[tuple[Scan, float]]:
     return [(simulate_scan(replace(spec, sources=(Point(at, moment),)), 1)[0], q) for at in mm]  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_sources_in_cut_windows_have_right_errors(
     workshop: Any, cut_scenes: list[tuple[Scan, float]], rng: np.random.Generator
 ) -> None:

@@ -61,25 +61,40 @@ def test_noise_holds_nothing_strong(in_noise: list[SearchResult]) -> None:
     assert all(result.n_places > 20 for result in in_noise)
 
 
-@pytest.mark.xfail(
-    reason="sources of the second turn that score below 6 are dropped in the third, and their places not tried again"
-)
+_LOST = "sources of the second turn that score below 6 are dropped in the third, and their places not tried again"
+
+
+@pytest.mark.xfail(reason=_LOST)
 def test_most_places_tried_keep_a_source(in_noise: list[SearchResult]) -> None:
     """A place that was worth a fit leaves its best class behind, unless a stronger one is beside it."""
-    assert sum(len(result.sources) for result in in_noise) > 0.6 * sum(result.n_places for result in in_noise)
+    assert sum(len(result.sources) for result in in_noise) > 0.3 * sum(result.n_places for result in in_noise)
 
 
-@pytest.mark.xfail(
-    reason="sources of the second turn that score below 6 are dropped in the third, and their places not tried again"
-)
+@pytest.mark.xfail(reason=_LOST)
 def test_noise_has_no_favourite_class(in_noise: list[SearchResult]) -> None:
-    """Ten classes, the same number each within Poisson's error, and the same scores."""
+    """Signs alike, patterns alike that cubes turn into each other, and the same scores.
+
+    The other two kinds differ: along the faces' axes (dipole, x2-y2) and between them (xz, yz, xy).
+    """
     counts = sum(class_counts(result.sources) for result in in_noise)
-    assert counts.sum() > 150
-    assert stats.chisquare(counts.ravel()).pvalue > 1e-3
+    assert counts.sum() > 100
+    signs = counts.sum(axis=0)
+    assert stats.chisquare(signs).pvalue > 1e-3
+    for alike in ([0, 4], [1, 2, 3]):
+        assert stats.chisquare(counts[alike].ravel()).pvalue > 1e-3
     dipoles = np.concatenate([r.sources.score[r.sources.patterns == 0] for r in in_noise])
     others = np.concatenate([r.sources.score[r.sources.patterns > 0] for r in in_noise])
     assert stats.ks_2samp(dipoles, others).pvalue > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="on cubes noise makes 1.5 times as many dipoles and x2-y2 as xz, yz and xy")
+def test_noise_has_the_same_number_of_all_ten_classes(workshop: Any) -> None:
+    rng = np.random.default_rng(19)
+    scan = workshop.simulate_points((44, 42, 40), [], [])
+    counts = sum(class_counts(search(workshop, scan, rng, screen_z=4.0).sources) for _ in range(24))
+    assert counts.sum() > 600
+    assert stats.chisquare(counts.ravel()).pvalue > 1e-3
 
 
 # Sources --------------------------------------------------------------------------------------------------
@@ -147,6 +162,56 @@ def test_the_other_polarity_is_the_same_search(
     np.testing.assert_array_less(apart, 0.5)
     same, _ = nearest(found.sources, many[1])
     np.testing.assert_allclose(turned.sources.q[rows], -found.sources.q[same], rtol=0.02)
+
+
+_OVERSHOT = "every start is stronger than such a source, scores nothing, and its place is given up (none of 8 found)"
+
+
+@pytest.mark.parametrize(
+    ("q", "snr"),
+    [(0.3, 20.0), (0.1, 60.0), pytest.param(0.02, 300.0, marks=pytest.mark.xfail(reason=_OVERSHOT))],
+)
+def test_a_source_counts_by_its_score_not_by_its_strength(
+    workshop: Any, q: float, snr: float, rng: np.random.Generator
+) -> None:
+    """The same strength over noise (scores of 15 to 30) is found the same, in noisy scans and in clean ones."""
+    steps = np.array([6, 17])
+    places = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    places = places + rng.uniform(-0.3, 0.3, places.shape)
+    scan = workshop.simulate_points((24, 24, 24), places, [q] * 8)
+    result = workshop.search(workshop.add_noise(scan, 1 / snr, rng), 1 / snr)
+    strong = result.sources.pick(result.sources.score > 8)
+    assert len(strong) >= 8
+    _, apart = nearest(strong, places)
+    np.testing.assert_array_less(apart, 0.5)
+
+
+_BETWEEN = (
+    "screened at voxel centres only: at a corner z is 3.9 where the fit would score 11, and 4.8 where it would 18"
+)
+
+
+@pytest.mark.parametrize(
+    "offset",
+    [
+        (0.0, 0.0, 0.0),
+        (0.5, 0.0, 0.0),
+        (0.0, 0.0, 0.5),
+        (0.5, 0.5, 0.0),
+        pytest.param((0.5, 0.5, 0.5), marks=pytest.mark.xfail(reason=_BETWEEN)),
+    ],
+)
+def test_a_source_is_found_wherever_in_its_voxel_it_lies(
+    workshop: Any, offset: tuple[float, float, float], rng: np.random.Generator
+) -> None:
+    """Middle, faces, edge, corner of a voxel; fits at the corner score 11, elsewhere 20 to 30."""
+    steps = np.array([6, 17])
+    places = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) + np.array(offset)
+    scan = workshop.simulate_points((24, 24, 24), places, [0.1] * 8)
+    result = workshop.search(workshop.add_noise(scan, 1 / 60, rng), 1 / 60)
+    strong = result.sources.pick((result.sources.score > 6) & (result.sources.patterns == 0))
+    assert len(strong) == 8
+    np.testing.assert_array_less(nearest(strong, places)[1], 0.7)
 
 
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1)])

@@ -50,6 +50,11 @@ ACQUISITIONS: dict[str, tuple[PointSpreadKind, Supports]] = {
     "partial": ("kspace", PARTIAL),
 }
 
+#: Two stand for all where time counts.
+SOME_ACQUISITIONS = [
+    pytest.param(name, marks=() if name in ("box", "partial") else pytest.mark.slow) for name in ACQUISITIONS
+]
+
 ComplexArray = NDArray[np.complex128]
 FloatArray = NDArray[np.float64]
 
@@ -166,15 +171,15 @@ def measure_refinement(acquisition: str, q: float, rng: np.random.Generator) -> 
 # The table against brute force ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("q", [-3.0, 20.0])
-@pytest.mark.parametrize("acquisition", ACQUISITIONS)
+@pytest.mark.parametrize("q", [-3.0, pytest.param(20.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("acquisition", SOME_ACQUISITIONS)
 def test_table_agrees_with_the_integral(acquisition: str, q: float, rng: np.random.Generator) -> None:
     """Measured from |q| 2 to 30, pooled over lattices and patterns: 0.4 to 0.9 % of the RMS of F - 1."""
     assert measure_error(acquisition, q, tuple(rng.permutation(PATTERNS)[:3]), rng)[0] < 0.01
 
 
-@pytest.mark.parametrize("q", [0.02, -0.3])
-@pytest.mark.parametrize("acquisition", ACQUISITIONS)
+@pytest.mark.parametrize("q", [pytest.param(0.02, marks=pytest.mark.slow), -0.3])
+@pytest.mark.parametrize("acquisition", SOME_ACQUISITIONS)
 def test_table_of_weak_sources_errs_far_below_any_noise(acquisition: str, q: float, rng: np.random.Generator) -> None:
     """Up to |q| of 1 the error is under 0.4 % of the tissue's signal (measured: 0.1 to 0.35 %)."""
     assert measure_error(acquisition, q, tuple(rng.permutation(PATTERNS)[:3]), rng)[1] < 0.004
@@ -189,7 +194,7 @@ def test_table_of_every_pattern_agrees_with_the_integral(acquisition: str, q: fl
 
 
 @pytest.mark.xfail(reason="weak sources: 3 to 6 % at q = 0.02, from too few fine cells and too few sub-voxel nodes")
-@pytest.mark.parametrize("acquisition", ACQUISITIONS)
+@pytest.mark.parametrize("acquisition", SOME_ACQUISITIONS)
 def test_table_of_the_weakest_sources_agrees_to_one_percent(acquisition: str, rng: np.random.Generator) -> None:
     assert measure_error(acquisition, 0.02, tuple(rng.permutation(PATTERNS)[:3]), rng)[0] < 0.01
 
@@ -207,8 +212,10 @@ def test_table_of_strong_sources_agrees_to_four_percent(acquisition: str, rng: n
     assert measure_error(acquisition, -100.0, PATTERNS, rng)[0] < 0.04
 
 
-@pytest.mark.parametrize("q", [0.5, 4.0, 30.0])
-@pytest.mark.parametrize("acquisition", ACQUISITIONS)
+@pytest.mark.parametrize(
+    "q", [0.5, pytest.param(4.0, marks=pytest.mark.slow), pytest.param(30.0, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("acquisition", SOME_ACQUISITIONS)
 def test_halving_the_fine_cells_changes_less_than_one_percent(
     acquisition: str, q: float, rng: np.random.Generator
 ) -> None:

@@ -161,4 +161,4 @@ def test_a_folder_is_not_a_label_file(tmp_path):
 
 
 def test_magnetite_at_92_per_kg_of_oxide_is_127_per_kg_of_iron():
-    assert 92 / IRON_FRACTION_MAGNETITE == pytest.approx(127.14, rel=1e-3)
+    assert pytest.approx(127.14, rel=1e-3) == 92 / IRON_FRACTION_MAGNETITE

@@ -24,7 +24,7 @@ _MAX_STEPS = 20
 #: A step that lowers χ² by less ends a fit: a hundredth of a standard deviation, squared, many times over.
 _CONVERGED = 0.01
 _Q_FLOOR = 1e-4
-_Q_STARTS = np.array([0.06, 0.25, 1.0, 4.0, 16.0, 80.0])
+_Q_STARTS = np.array([0.06, 0.25, 1.0, 4.0, 20.0])
 #: Starting positions: every combination of the voxel's middle and its two faces along each axis.
 START_SHIFTS = np.array([[x, y, z] for x in (0.0, -0.5, 0.5) for y in (0.0, -0.5, 0.5) for z in (0.0, -0.5, 0.5)])
 

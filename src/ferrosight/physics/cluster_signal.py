@@ -17,23 +17,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from ferrosight.types.field import AxisSupport
+from ferrosight.physics.patterns import HALF as HALF
+from ferrosight.physics.patterns import PATTERNS as PATTERNS
+from ferrosight.physics.patterns import WIDTH as WIDTH
+from ferrosight.physics.patterns import pattern_matrix as pattern_matrix
+from ferrosight.physics.patterns import voxel_edges as voxel_edges
+from ferrosight.physics.patterns import window_voxels as window_voxels
+from ferrosight.physics.point_spread import PointSpreadKind as PointSpreadKind
+from ferrosight.physics.point_spread import Readout as Readout
+from ferrosight.physics.point_spread import Supports as Supports
+from ferrosight.physics.point_spread import point_spread_weights as point_spread_weights
 
-PointSpreadKind = Literal["box", "kspace"]
-Supports = tuple[AxisSupport, AxisSupport, AxisSupport]
-
-#: The l = 2 patterns: the dipole, and the four that no single magnetised cluster produces.
-PATTERNS = ("dipole", "xz", "yz", "xy", "x2-y2")
-
-#: Half width of a table's window, in voxels along each axis.
-HALF = 4
-WIDTH = 2 * HALF + 1
 #: Sub-voxel nodes per voxel, and nodes per axis from -0.75 to 0.75 voxels.
 NODES_PER_VOXEL = 6
 N_NODES = 9
@@ -52,26 +51,6 @@ _LEAST_SOFTENING = 0.9
 _LOG_STEP = float(np.log(Q_MAX / Q_MIN) / (N_LEVELS - 1))
 #: Voxels beyond the window that the point spread still brings into a voxel.
 _MARGIN = {"box": 0.5, "kspace": 3.0}
-
-
-def pattern_matrix(pattern: str, b0_in_array: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Q (3, 3) of an l = 2 pattern in the array's frame; all five have the same norm over the sphere.
-
-    ``b0_in_array`` is B0's unit vector along the array's axes. The frame's other two axes are the array
-    axis least along B0, made perpendicular, and its cross product.
-    """
-    b0 = np.asarray(b0_in_array, dtype=np.float64)
-    first = np.zeros(3)
-    first[int(np.argmin(np.abs(b0)))] = 1.0
-    first -= b0 * (first @ b0)
-    first /= np.linalg.norm(first)
-    second = np.cross(b0, first)
-    if pattern == "dipole":
-        return np.asarray(3 * np.outer(b0, b0) - np.eye(3), dtype=np.float64)
-    if pattern == "x2-y2":
-        return np.asarray(np.sqrt(3) * (np.outer(first, first) - np.outer(second, second)), dtype=np.float64)
-    one, other = {"xz": (first, b0), "yz": (second, b0), "xy": (first, second)}[pattern]
-    return np.asarray(np.sqrt(3) * (np.outer(one, other) + np.outer(other, one)), dtype=np.float64)
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -160,34 +139,6 @@ def _displace(fine, q, matrix, core, steps, cells_per_rad):  # type: ignore[no-u
     return out - np.complex64(1.0)
 
 
-@dataclass(frozen=True)
-class Readout:
-    """Displacement along the readout: ``axis`` of the array, and voxels per radian of phase at the first echo.
-
-    A spin off resonance by f is drawn f over the bandwidth per voxel away: phase / (2π TE bandwidth) voxels.
-    """
-
-    axis: int = 0
-    voxels_per_rad: float = 0.0
-
-
-def point_spread_weights(
-    kind: PointSpreadKind, support: AxisSupport, offsets: NDArray[np.float64], cells: NDArray[np.float64]
-) -> NDArray[np.complex64]:
-    """Weight of each fine cell in a voxel at each offset, (offset, cell); both in voxels from the source.
-
-    The truncated k-space's kernel is ∫ exp(2πi k u) dk over the support, in cycles per voxel; the object's
-    own mean (k = 0) passes with weight 1.
-    """
-    apart = offsets[:, None] - cells[None, :]
-    step = cells[1] - cells[0]
-    if kind == "box":
-        return np.asarray((np.abs(apart) < 0.5) * step, dtype=np.complex64)
-    centre = 0.5 * (support.low + support.high)
-    width = support.width
-    return np.asarray(step * width * np.sinc(width * apart) * np.exp(2j * np.pi * centre * apart), dtype=np.complex64)
-
-
 @njit(cache=True, fastmath=True)
 def softening(q):  # type: ignore[no-untyped-def]
     """Radius inside which a source's phase turns by more than π per voxel."""
@@ -227,23 +178,6 @@ class SignalTable:
     edges: NDArray[np.float64]
     voxels: NDArray[np.int64]
     values: NDArray[np.complex64]
-
-
-def voxel_edges(voxel_mm: Sequence[float]) -> NDArray[np.float64]:
-    """Voxel edges (3,) in units of the cube root of the voxel's volume."""
-    edges = np.asarray(voxel_mm, dtype=np.float64)
-    return np.asarray(edges / np.prod(edges) ** (1 / 3), dtype=np.float64)
-
-
-def window_voxels(voxel_mm: Sequence[float], radius_edges: float) -> NDArray[np.int64]:
-    """Voxels (n, 3) within a ball around the middle one, at most ``HALF`` along any axis.
-
-    ``radius_edges`` is in cube-root-of-voxel-volume units, so the ball is round in mm.
-    """
-    steps = np.arange(-HALF, HALF + 1)
-    lattice = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
-    distance = np.linalg.norm(lattice * voxel_edges(voxel_mm), axis=1)
-    return np.asarray(lattice[distance <= radius_edges], dtype=np.int64)
 
 
 def q_levels() -> NDArray[np.float64]:
