@@ -82,7 +82,7 @@ def test_of_many_slices_those_that_hold_some_are_named():
 
 def test_a_scan_without_decoys_of_its_own_says_so():
     text = describe_visit(dataclasses.replace(DONE, summary=dataclasses.replace(SUMMARY, few_decoys=True)))
-    assert "from what noise alone would do" in text
+    assert "assumed: this scan has too few decoys to tell" in text
 
 
 def test_nothing_found_is_shown_without_numbers():

@@ -114,6 +114,17 @@ def test_shading_goes_and_voids_stay(gel: Any) -> None:
     assert float(np.nanmin(relative)) < 0.3
 
 
+def test_air_inside_the_mask_along_a_face_is_left_out_and_a_void_there_is_not(gel: Any) -> None:
+    signal = gel.scan.signal.copy()
+    signal[:, 20:50, 20:50, 0] *= 0.02
+    signal[:, 60:64, 40:44, 7] *= 0.02
+    scan = dataclasses.replace(gel.scan, signal=signal)
+    relative = overview.relative_magnitude(scan, gel.field_map, 0)
+    assert np.isnan(relative[25:45, 25:45, 0]).all()
+    assert np.isfinite(relative[20:50, 20:50, 1]).mean() > 0.99
+    assert (relative[61:63, 41:43, 7] < 0.2).all()
+
+
 def test_a_dark_rim_at_the_outside_is_left_out_and_a_void_inside_is_not(visit_factory: Any) -> None:
     visit = visit_factory((40, 40, 12), (0.1, 0.1, 0.1), np.eye(3), n_accepted=1, n_rejected=0)
     signal = visit.scan.signal.copy()

@@ -187,10 +187,13 @@ def test_a_scan_whose_decoys_score_high_says_that_no_score_would_do(control: Any
 
 
 def test_what_holds_for_every_candidate_is_not_said_of_each(oblique: Any) -> None:
-    remarks = np.full(len(oblique.catalogue.fits), "sign_unknown;partial_window")
-    text = Page(render(oblique, fits=oblique.catalogue.fits.with_columns(remarks=remarks))).text
-    assert "Part of the fitting window" in text
-    assert "both polarities were tested" not in text
+    remarks = np.full(len(oblique.catalogue.fits), "sign_unknown;partial_window;bubble_not_excluded")
+    remarks[0] = "sign_unknown;bubble_not_excluded"
+    page = render(oblique, fits=oblique.catalogue.fits.with_columns(remarks=remarks))
+    tags = re.findall(r'<p class="tags">(.*?)</p>', page)
+    assert len(tags) == 2 + 6
+    assert all("partial window" in tag for tag in tags)
+    assert not any("sign unknown" in tag or "bubble" in tag for tag in tags)
 
 
 def test_missing_numbers_are_na_and_nothing_breaks(gel: Any) -> None:

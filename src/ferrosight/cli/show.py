@@ -76,7 +76,7 @@ def _bubbles(summary: CatalogueSummary) -> str:
 
 
 def _judge(summary: CatalogueSummary) -> str:
-    return "from what noise alone would do: few decoys" if summary.few_decoys else "from this scan's own decoys"
+    return "assumed: this scan has too few decoys to tell" if summary.few_decoys else "from this scan's own decoys"
 
 
 def _slices(counts: tuple[int, ...]) -> str:

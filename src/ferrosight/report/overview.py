@@ -27,6 +27,8 @@ _MIN_STRIP = 0.075
 _MAX_PIXELS = 512
 #: Voxels darker than this, relative to their surroundings, count as part of a dark rim.
 _RIM = 0.6
+#: A rim is as thick as this at most, and a dark patch wider than this is no cluster's void.
+_RIM_VOXELS, _WIDE_VOXELS = 4, 11
 
 #: Marks of rejected candidates: reason → (shape around 0, 0 in points, words). The first reason that fits
 #: is drawn; candidates that were not significant, or rejected for other reasons, are not.
@@ -96,9 +98,21 @@ def relative_magnitude(scan: Scan, field_map: FieldMap, echo: int) -> NDArray[np
     known = mask & (around > 0)
     relative = np.divide(magnitude, around, out=np.full(mask.shape, np.nan, np.float32), where=known)
     if not mask.all():
-        rim = ndimage.binary_dilation(~mask, mask=~mask | (relative < _RIM), iterations=4)
+        rim = ndimage.binary_dilation(~mask, mask=~mask | (relative < _RIM), iterations=_RIM_VOXELS)
         relative[rim] = np.nan
+    _drop_dark_faces(relative)
     return relative
+
+
+def _drop_dark_faces(relative: NDArray[np.float32]) -> None:
+    """Set to NaN what is dark all over a wide patch of a layer next to a face of the image: air in the mask."""
+    for axis in range(3):
+        layers = np.moveaxis(relative, axis, 0)
+        for layer in {*range(min(_RIM_VOXELS, len(layers))), *range(max(len(layers) - _RIM_VOXELS, 0), len(layers))}:
+            plane = layers[layer]
+            wide = ndimage.maximum_filter(np.nan_to_num(plane), _WIDE_VOXELS) < _RIM
+            if wide.any():
+                plane[ndimage.binary_dilation(wide, iterations=_WIDE_VOXELS // 2, mask=plane < _RIM) | wide] = np.nan
 
 
 def _blurred_blocks(volume: NDArray[np.float32], blocks: tuple[int, ...]) -> NDArray[np.float32]:

@@ -17,15 +17,12 @@ from markupsafe import Markup
 from ferrosight.report import charts, methods, numbers, overview, summary
 from ferrosight.report.gallery import PatchPictures, draw_patch, legend_ramps
 from ferrosight.report.orientation import direction_letters
-from ferrosight.types import FLAG_INFO, Catalogue, Config, EvidenceMap, FieldMap, Flag, Progress, Scan
+from ferrosight.types import FLAG_INFO, Catalogue, Config, EvidenceMap, FieldMap, Progress, Scan
 
 #: Longer tables of rejected candidates are cut; the TSV beside the page holds all of them.
 MAX_REJECTED_ROWS = 400
 #: Rejected candidates shown one by one where the gallery has room for them.
 MAX_REJECTED_PICTURES = 6
-
-#: Remarks that every candidate of a scan carries alike: said once, at the top.
-_OF_THE_WHOLE_SCAN = tuple(FLAG_INFO[flag].name for flag in (Flag.SIGN_UNKNOWN, Flag.FEW_DECOYS))
 
 _FACTS = "Research use only. Not a diagnostic device."
 
@@ -167,6 +164,7 @@ def _text_context(
         "b0_letters": direction_letters(scan.b0_direction),
         "echo_ms": f"{1000 * scan.echo_times_s[overview.display_echo(scan, field_map)]:.4g}",
         "phase_known": catalogue.phase_sign != 0,
+        "remarks": [(info.name, info.description) for info in FLAG_INFO.values() if not info.rejects],
         "marks": list(overview.REJECTED_MARKS.values()),
         "notes": [note for note in catalogue.notes if note],
     }
@@ -194,8 +192,12 @@ def headline(catalogue: Catalogue) -> str:
     if not math.isfinite(false):
         return f"{sentence} How many of them are false could not be told."
     about = "fewer than 0.01" if false < 0.01 else f"about {numbers.format_number(false, 2)}"
-    judge = "what noise alone would do" if summary.few_decoys(catalogue) else "this scan’s own decoys"
-    return f"{sentence} By {judge}, {about} false ones are expected among them."
+    judge = (
+        "This scan has too few decoys to tell; by a cautious assumption,"
+        if summary.few_decoys(catalogue)
+        else "By this scan’s own decoys,"
+    )
+    return f"{sentence} {judge} {about} false ones are expected among them."
 
 
 def limit_sentence(catalogue: Catalogue, config: Config) -> str:
@@ -284,8 +286,10 @@ def _gallery_context(scan: Scan, field_map: FieldMap, catalogue: Catalogue, conf
     patches = {patch.cluster_id: patch for patch in catalogue.patches}
     echo = overview.display_echo(scan, field_map)
 
+    of_all = summary.remarks_of_all(catalogue)
+
     def show(index: int, rank: int) -> GalleryRow:
-        row = cluster_row(catalogue, index, rank)
+        row = cluster_row(catalogue, index, rank, of_all)
         patch = patches.get(row.cluster_id)
         if patch is None:
             return GalleryRow(row, None)
@@ -339,8 +343,11 @@ def _reason_counts(catalogue: Catalogue) -> list[tuple[str, str, int]]:
     return [(name, sentences[name], n) for name, n in sorted(counts.items(), key=lambda item: -item[1])]
 
 
-def cluster_row(catalogue: Catalogue, index: int, rank: int) -> ClusterRow:
-    """Row ``index`` of the catalogue in words; ``rank`` counts from 1 among the accepted or the rejected."""
+def cluster_row(catalogue: Catalogue, index: int, rank: int, of_all: frozenset[str] = frozenset()) -> ClusterRow:
+    """Row ``index`` of the catalogue in words; ``rank`` counts from 1 among the accepted or the rejected.
+
+    Remarks ``of_all`` are left out, because the page says them once.
+    """
     c = {name: values[index] for name, values in catalogue.clusters.columns.items()}
     f = {name: values[index] for name, values in catalogue.fits.columns.items()}
     status = "accepted" if c["status"] == "accepted" else "rejected"
@@ -384,9 +391,7 @@ def cluster_row(catalogue: Catalogue, index: int, rank: int) -> ClusterRow:
         estimator=str(c["estimator"]),
         cells=table_cells,
         reasons=summary.reason_words(str(c["reasons"])),
-        remarks=[
-            (name, words) for name, words in summary.reason_words(str(f["remarks"])) if name not in _OF_THE_WHOLE_SCAN
-        ],
+        remarks=[(name, words) for name, words in summary.reason_words(str(f["remarks"])) if name not in of_all],
     )
 
 

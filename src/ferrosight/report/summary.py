@@ -203,7 +203,7 @@ class WindowAgreement:
 
 def compare_windows(catalogue: Catalogue) -> WindowAgreement:
     """Compare the inner and outer moments of the accepted clusters that have both."""
-    fits = catalogue.fits.where(catalogue.clusters["status"] == "accepted")
+    fits = catalogue.fits.where(_accepted(catalogue))
     inner, inner_err, outer, outer_err = window_moments(fits)
     agree = np.abs(inner - outer) <= AGREE_WITHIN * np.hypot(inner_err, outer_err)
     ratio = (outer / inner)[inner != 0]
@@ -222,14 +222,25 @@ def window_moments(fits: Table) -> tuple[NDArray[np.float64], ...]:
     return tuple(column[known] for column in columns)
 
 
+def remarks_of_all(catalogue: Catalogue) -> frozenset[str]:
+    """Remarks that speak of the scan and not of one candidate: those by nature, and what all accepted ones carry."""
+    remarks = [set(str(cell).split(";")) for cell in catalogue.fits["remarks"][_accepted(catalogue)]]
+    shared = set.intersection(*remarks) if len(remarks) > 2 else set()
+    return frozenset(shared | {FLAG_INFO[flag].name for flag in (Flag.SIGN_UNKNOWN, Flag.FEW_DECOYS)})
+
+
+def _accepted(catalogue: Catalogue) -> NDArray[np.bool_]:
+    return np.asarray(catalogue.clusters["status"] == "accepted", dtype=np.bool_)
+
+
 def few_decoys(catalogue: Catalogue) -> bool:
-    """Whether the false-positive rate rests on what noise alone would do, for lack of decoys."""
+    """Whether the false-positive rate rests on an assumption, for lack of decoys."""
     return bool(has_flag(catalogue.fits["remarks"], Flag.FEW_DECOYS).any())
 
 
 def fit_facts(catalogue: Catalogue) -> list[tuple[str, str]]:
     """The accepted clusters' fits in a few numbers: what, and how many or how much."""
-    fits = catalogue.fits.where(catalogue.clusters["status"] == "accepted")
+    fits = catalogue.fits.where(_accepted(catalogue))
     chi2 = fits["chi2_dof"][np.isfinite(fits["chi2_dof"])]
     facts = []
     if len(chi2):
