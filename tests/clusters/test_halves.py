@@ -34,7 +34,7 @@ def split(workshop: Any, alone: Any, scan: Scan, sigma: float, rng: Any, table: 
 @pytest.mark.parametrize(
     ("voxel_mm", "q", "sigma", "echoes", "n_draws"),
     [
-        (BRICK, 1.0, 0.05, (ECHO_S,), 100),
+        (BRICK, 1.0, 0.05, (ECHO_S,), 60),
         pytest.param(CUBE, 0.3, 0.05, (ECHO_S,), 300, marks=pytest.mark.slow),
         pytest.param(BRICK, 5.0, 0.1, (ECHO_S, 0.018), 300, marks=pytest.mark.slow),
         pytest.param(CUBE, 30.0, 0.1, (ECHO_S,), 300, marks=pytest.mark.slow),

@@ -105,7 +105,7 @@ def test_at_most_four_neighbours_are_freed(workshop: Any) -> None:
 @pytest.mark.parametrize(
     ("voxel_mm", "q", "apart", "sigma", "n_draws", "simulated"),
     [
-        (CUBE, [1.0, 1.5], (0.9, 0.9, 1.2), 0.05, 60, True),
+        (CUBE, [1.0, 1.5], (0.9, 0.9, 1.2), 0.05, 30, True),
         pytest.param(BRICK, [1.0, 2.0], (0.0, 1.0, 2.5), 0.05, 400, True, marks=pytest.mark.slow),
         # so near that products of factors are no longer what a voxel shows: data made by the model itself
         pytest.param(CUBE, [1.0, 1.0], (0.0, 0.0, 1.7), 0.05, 400, False, marks=pytest.mark.slow),

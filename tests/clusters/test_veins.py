@@ -100,7 +100,7 @@ def test_the_drawn_cylinder_is_the_analytic_one_and_its_slopes_are_its_derivativ
 @pytest.mark.parametrize(
     ("kind", "b0", "n_veins"),
     [
-        ("box", TILTED, 6),
+        ("box", TILTED, 4),
         pytest.param("box", (0.0, 0.0, 1.0), 18, marks=pytest.mark.slow),
         pytest.param("kspace", TILTED, 18, marks=pytest.mark.slow),
     ],
@@ -124,7 +124,7 @@ def test_veins_across_b0_are_called_veins(workshop: Any, alone: Any, kind: str, 
         delta = compare_cylinders(data, point, no_neighbours(data), alone(point), scan.b0_in_array)
         if delta[0] > 0:
             missed.append((draw, strength, radius, float(delta[0])))
-    assert found >= n_veins - 2
+    assert found >= 0.75 * n_veins
     assert not missed, f"{len(missed)} of {found} veins missed: {missed}"
 
 
