@@ -13,7 +13,7 @@ from ferrosight.clusters.correlation import correct_for_correlation
 from ferrosight.clusters.fit import Sources
 from ferrosight.clusters.halves import split_windows
 from ferrosight.clusters.joint import joint_covariance
-from ferrosight.clusters.polarity import Polarity, expected_false
+from ferrosight.clusters.polarity import COMPLETE, Polarity, expected_false
 from ferrosight.clusters.prepare import PointSpread
 from ferrosight.clusters.search import SearchResult
 from ferrosight.clusters.veins import compare_cylinders
@@ -95,7 +95,8 @@ def judge_sources(
 ) -> Verdict:
     """Judge every dipole candidate of iron's polarity, and the significant ones of the other."""
     sources = found.sources
-    dipole = sources.patterns == 0
+    # Below the score at which the search is complete nothing is known of how many are false.
+    dipole = (sources.patterns == 0) & (polarity.score >= COMPLETE)
     iron = dipole if polarity.sign == 0 else dipole & (np.sign(sources.q) == polarity.sign)
     expected = expected_false(polarity, polarity.score)
     q = np.ones(len(sources))

@@ -55,23 +55,32 @@ def choose_point_spread(
         best = box
     if len(scan.echo_times_s) == 1:
         best = _choose_readout(best, judge)
-    chi2 = float(np.exp(np.nanmedian(judge(best))))
+    known = judge(best)[np.isfinite(judge(best))]
+    if len(known) < _N_NEEDED:
+        return default
+    chi2 = float(np.exp(np.median(known)))
     return replace(best, description=_describe(best, len(judges), chi2))
 
 
 def _choose_readout(best: PointSpread, judge) -> PointSpread:  # type: ignore[no-untyped-def]
     """Try a displacement along each axis and sign, then its size along the best."""
     ahead = [replace(best, readout=Readout(axis, _FIRST_DISPLACEMENT)) for axis in range(3)]
-    still = float(np.nanmean(judge(best)))
+    still = _mean_misfit(judge(best))
     # To first order what a displacement one way costs, the other way gains: one sign per axis shows both.
-    along = max(ahead, key=lambda choice: abs(float(np.nanmean(judge(choice))) - still))
+    along = max(ahead, key=lambda choice: abs(_mean_misfit(judge(choice)) - still))
     away = replace(best, readout=Readout(along.readout.axis, -_FIRST_DISPLACEMENT))
-    first = min((along, away), key=lambda choice: float(np.nanmean(judge(choice))))
+    first = min((along, away), key=lambda choice: _mean_misfit(judge(choice)))
     if not _is_better(judge(first), judge(best)):
         return best
     sign = np.sign(first.readout.voxels_per_rad)
     sizes = [first] + [replace(best, readout=Readout(first.readout.axis, sign * size)) for size in _DISPLACEMENTS]
-    return min(sizes, key=lambda choice: float(np.nanmean(judge(choice))))
+    return min(sizes, key=lambda choice: _mean_misfit(judge(choice)))
+
+
+def _mean_misfit(misfit: NDArray[np.float64]) -> float:
+    """Mean over the judges that could be fitted; infinite where none could."""
+    known = misfit[np.isfinite(misfit)]
+    return float(known.mean()) if len(known) else float("inf")
 
 
 def _pick_judges(evidence: NDArray[np.float32], prepared: PreparedScan) -> NDArray[np.int64]:
@@ -86,8 +95,12 @@ def _log_misfit(
     scan: Scan, prepared: PreparedScan, choice: PointSpread, judges: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """ln(χ²/dof) of every judge under one point spread; NaN where it could not be fitted."""
-    levels = np.flatnonzero((q_levels() > _JUDGE_Q[0]) & (q_levels() < _JUDGE_Q[1]))
-    tables = build_tables(scan, prepared, choice, ("dipole",), slice(int(levels[0]), int(levels[-1]) + 1))
+    levels = slice(None)
+    if len(prepared.ratios) == 1:
+        # Many point spreads are tried with one echo; with several, one source spans all levels.
+        used = np.flatnonzero((q_levels() > _JUDGE_Q[0]) & (q_levels() < _JUDGE_Q[1]))
+        levels = slice(int(used[0]), int(used[-1]) + 1)
+    tables = build_tables(scan, prepared, choice, ("dipole",), levels)
     data = window_data(prepared, tables)
     places = unfitted(np.zeros(len(judges), np.int64), judges[:, 3], judges[:, :3], len(prepared.ratios))
     fitted: Sources = fit_sources(data, places, no_neighbours(data), search=True)

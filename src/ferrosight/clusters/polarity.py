@@ -18,9 +18,11 @@ _CERTAIN = 1e-3
 _DOUBTFUL = 0.1
 #: … or where likely candidates are so lopsided.
 _MANY_TO_ONE = 10
+#: A candidate of the opposite polarity below this under the harmonics' null is a source of its own.
+_REAL = 0.05
 #: Lowest score at which the search is taken to be complete (twice the starting threshold would be too late,
 #: the threshold itself too early: fits near it fall below as often as above).
-_COMPLETE = 4.0
+COMPLETE = 4.0
 _N_HARMONIC_CLASSES = 8
 
 
@@ -49,14 +51,16 @@ def decide_polarity(
     spreads = class_spreads(found.residual_map, mask)
     score = sources.score / spreads[sources.patterns]
     dipole = (sources.patterns == 0) & inside
-    harmonics = fit_tail(score[(sources.patterns > 0) & inside], _N_HARMONIC_CLASSES, _COMPLETE)
+    harmonics = fit_tail(score[(sources.patterns > 0) & inside], _N_HARMONIC_CLASSES, COMPLETE)
     phase_sign, source = stated, "stated"
     if stated is PhaseSign.UNKNOWN:
         phase_sign, source = _read_from_data(score, np.sign(sources.q) * dipole, harmonics)
     opposite = None
     if phase_sign is not PhaseSign.UNKNOWN:
         other = dipole & (np.sign(sources.q) == -int(phase_sign))
-        opposite = fit_tail(score[other], 1, _COMPLETE)
+        # A calcification is a real source, not a false one: it must not speak for the null.
+        other &= harmonics.expected_false(score) > _REAL
+        opposite = fit_tail(score[other], 1, COMPLETE)
     return Polarity(int(phase_sign), phase_sign, source, score, spreads, harmonics, opposite)
 
 
