@@ -98,7 +98,7 @@ def test_the_demo_finds_most_of_what_was_put_in(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="clusters below 6 pg are missed, and impostors are accepted")
+@pytest.mark.xfail(strict=False, reason="clusters below 6 pg are missed, and impostors are accepted")
 def test_the_demo_finds_twelve_of_fifteen_with_two_false(tmp_path):
     """What the demo should show; measured so far: 9 found, 4 or 5 false."""
     comparison = run_demo(tmp_path / "demo").comparison

@@ -95,8 +95,8 @@ def search_sources(
         # A decoy may win beside a source because its lobe peaked there: ask again where its fit ended.
         ended = _ended_elsewhere(new, places, data.edges)
         new = new.join(_fit_places(data, ended, neighbours))
-        strong = np.flatnonzero(found.score >= _EXPLAINS)
-        old = fit_sources(data, found.pick(strong), neighbours, np.arange(len(strong)), search=False)
+        # The weak are kept too: their places are not tried again.
+        old = fit_sources(data, found, neighbours, _own_rows(found), search=False)
         found = drop_duplicates(old.join(new), data.edges)
         if turn == 0:
             data = replace(data, model_error=_learn_model_error(found))
