@@ -29,7 +29,9 @@ def main() -> None:
     windows = summary["windows"]
     edges = [*summary["chi2_dof_edges"], "∞"]
     histogram = ", ".join(
-        f"{low}-{high}: {n}" for low, high, n in zip(edges[:-1], edges[1:], summary["chi2_dof_counts"], strict=True) if n
+        f"{low}-{high}: {n}"
+        for low, high, n in zip(edges[:-1], edges[1:], summary["chi2_dof_counts"], strict=True)
+        if n
     )
     rows = {
         "accepted, or rejected only as bubbles (≥ 180)": dipoles,
