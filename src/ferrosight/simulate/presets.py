@@ -29,10 +29,11 @@ _DEMO_CELLS: Final = (1, 1, 1, 2, 2, 3, 4, 5, 7, 10, 14, 20, 28, 38, 50)
 _CELL_RADIUS_UM: Final = 7.0
 _PACKING: Final = 0.6
 
-#: The demo's veins: the first at right angles to B0, the second rising.
+#: The demo's veins: the first at right angles to B0, the second rising. Both cross the whole of the tissue, for a
+#: vein that ends inside it would have a magnetic pole there.
 _DEMO_VEINS: Final = (
-    Vein((-3.6, -2.0, -1.0), (-1.2, 3.6, -1.0), radius_um=70.0, delta_chi=0.4e-6),
-    Vein((3.0, -3.0, 0.3), (2.0, 2.8, 1.1), radius_um=50.0, delta_chi=0.4e-6),
+    Vein((-4.4, -3.8667, -1.0), (-0.3, 5.7, -1.0), radius_um=70.0, delta_chi=0.4e-6),
+    Vein((3.5, -5.9, -0.1), (1.6, 5.12, 1.42), radius_um=50.0, delta_chi=0.4e-6),
 )
 
 #: Half axes, mm, of the ellipsoid that the demo's points lie in, and the least distance between them and to a vein.
