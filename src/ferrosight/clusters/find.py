@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +11,10 @@ from ferrosight.clusters.point_spread import choose_point_spread
 from ferrosight.clusters.polarity import Polarity, decide_polarity
 from ferrosight.clusters.prepare import PAD, PointSpread, build_tables, prepare_scan, window_data
 from ferrosight.clusters.rows import tabulate_clusters, tabulate_nulls
-from ferrosight.clusters.screen import Screener
+from ferrosight.clusters.screen import WEAK_LEVELS, Screener
 from ferrosight.clusters.search import search_sources
 from ferrosight.errors import AnalysisError
-from ferrosight.physics.cluster_signal import PATTERNS
+from ferrosight.physics.cluster_signal import PATTERNS, Readout
 from ferrosight.types import Catalogue, EvidenceMap, FieldMap, PhaseSign, Progress, Scan
 from ferrosight.types.config import ClustersConfig
 
@@ -46,7 +45,8 @@ def find_clusters(
         raise AnalysisError("nothing in this scan rises above its noise, so there is nothing to search.")
     prepared = prepare_scan(scan, field_map, config.window_voxels)
     report("screening", 0)
-    screener = Screener(prepared, numba.get_num_threads())
+    as_acquired = PointSpread("kspace", field_map.noise.support, Readout(), "")
+    screener = Screener(prepared, build_tables(scan, prepared, as_acquired, levels=WEAK_LEVELS))
     evidence = screener.screen(prepared.signal)
     report("choosing the point spread", 1)
     point_spread = choose_point_spread(scan, field_map, prepared, evidence)

@@ -21,6 +21,7 @@ from ferrosight.clusters.windows import (
     find_start,
     invert,
     measure_chi2,
+    measure_phase_chi2,
     tabulate_starts,
 )
 from ferrosight.physics.cluster_signal import SignalTable, cell_average, interpolate_signal
@@ -69,7 +70,8 @@ class Sources:
     ``patterns`` (n,) index of the pattern; ``centres`` (n, 3) the windows' middle voxels in the padded
     arrays; ``shifts`` (n, 3) positions relative to them, voxels; ``q`` p/V at the first echo, signed;
     ``covariance`` (n, 4, 4) of (q, shift) for the measured noise; ``chi2`` and ``chi2_background`` with and
-    without the source; ``n_data`` window voxels used; ``steps`` -1 where the fit failed.
+    without the source; ``chi2_phase`` of the residual field that all echoes share; ``n_data`` window voxels
+    used; ``steps`` -1 where the fit failed.
     """
 
     patterns: NDArray[np.int64]
@@ -79,6 +81,7 @@ class Sources:
     covariance: NDArray[np.float64]
     chi2: NDArray[np.float64]
     chi2_background: NDArray[np.float64]
+    chi2_phase: NDArray[np.float64]
     n_data: NDArray[np.int64]
     steps: NDArray[np.int64]
     n_echoes: int
@@ -98,11 +101,21 @@ class Sources:
         return np.asarray(np.maximum(free, 1.0), dtype=np.float64)
 
     @property
+    def misfit(self) -> NDArray[np.float64]:
+        """χ²/dof of all data or of the field that the echoes share, whichever is larger.
+
+        Structure that the model lacks is a field, the same in every echo: over all data it hides behind the
+        noise of many echoes, but a source's strength is mistaken by as much as it is in the field.
+        """
+        of_field = self.chi2_phase / np.maximum(self.n_data - N_BACKGROUND - N_PARAMETERS, 1)
+        return np.asarray(np.fmax(self.chi2 / self.dof, of_field), dtype=np.float64)
+
+    @property
     def score(self) -> NDArray[np.float64]:
-        """Root of the studentised likelihood ratio, in standard deviations; 0 where the fit failed."""
+        """Root of the likelihood ratio over the misfit, in standard deviations; 0 where the fit failed."""
         gain = np.maximum(self.chi2_background - self.chi2, 0.0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            score = np.sqrt(gain * self.dof / self.chi2)
+            score = np.sqrt(gain / self.misfit)
         return np.where((self.steps >= 0) & np.isfinite(score), score, 0.0)
 
     def pick(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Sources:
@@ -133,6 +146,7 @@ def unfitted(
         np.asarray(signs, dtype=np.float64),
         np.full((n, N_PARAMETERS, N_PARAMETERS), np.nan),
         nothing,
+        nothing.copy(),
         nothing.copy(),
         np.zeros(n, np.int64),
         np.full(n, -1, np.int64),
@@ -205,7 +219,7 @@ def _run_fits(
     centres = sources.centres.copy()
     shifts, q = sources.shifts.copy(), sources.q.copy()
     covariance = np.full((n, N_PARAMETERS, N_PARAMETERS), np.nan)
-    numbers = np.full((n, 4), np.nan)
+    numbers = np.full((n, 5), np.nan)
     for pattern, table in enumerate(data.tables):
         rows = np.flatnonzero(sources.patterns == pattern)
         if not len(rows):
@@ -225,11 +239,8 @@ def _run_fits(
         )
         for array, part in zip((centres, shifts, q, covariance, numbers), parts, strict=True):
             array[rows] = part
-    chi2, chi2_background = numbers[:, 0], numbers[:, 1]
-    n_data, steps = (np.nan_to_num(numbers[:, k], nan=-1).astype(np.int64) for k in (2, 3))
-    return Sources(
-        sources.patterns, centres, shifts, q, covariance, chi2, chi2_background, n_data, steps, sources.n_echoes
-    )
+    n_data, steps = (np.nan_to_num(numbers[:, k], nan=-1).astype(np.int64) for k in (3, 4))
+    return Sources(sources.patterns, centres, shifts, q, covariance, *numbers.T[:3], n_data, steps, sources.n_echoes)
 
 
 @njit(cache=True, fastmath=True, parallel=True)
@@ -363,9 +374,10 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
         shifts[f] = shift
         q[f] = strength
         numbers[f, 0] = chi2
-        numbers[f, 2] = used
-        numbers[f, 3] = steps
+        numbers[f, 3] = used
+        numbers[f, 4] = steps
         if steps >= 0:
             numbers[f, 1] = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shift)
             if mode != _START:
+                numbers[f, 2] = measure_phase_chi2(data, other, weight, ratios, table, voxels, basis, strength, shift)
                 invert(gram, strength, covariance[f])

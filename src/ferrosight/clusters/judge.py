@@ -166,12 +166,12 @@ def _add_remarks(
 def _inflate(
     sources: Sources, covariance: NDArray[np.float64], correlation: NDArray[np.float64], shapes: Shapes
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Errors grow by the noise's correlation, by the root of χ²/dof where that exceeds one, and to cover
+    """Errors grow by the noise's correlation, by the root of the misfit where that exceeds one, and to cover
     windows that disagree.
 
     The correlation's factor is the strength's; positions take the same.
     """
-    misfit = np.maximum(np.nan_to_num(sources.chi2 / sources.dof, nan=1.0), 1.0)
+    misfit = np.maximum(np.nan_to_num(sources.misfit, nan=1.0), 1.0)
     scale = misfit * np.maximum(np.nan_to_num(correlation, nan=1.0), 1.0)
     inflated = covariance * scale[:, None, None]
     gap = shapes.q_inner - shapes.q_outer

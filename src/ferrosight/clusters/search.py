@@ -35,7 +35,9 @@ SAME_PLACE = 1.3
 _ONE_START = 1.0
 #: A source scoring at least this explains its surroundings for the others.
 _EXPLAINS = 6.0
-#: Of a place's ten classes so many are refined, those with the best starts, if the start itself scores this.
+#: Of a place's ten classes so many are started, those of the largest statistic beside it …
+_STARTED = 5
+#: … and so many refined, those with the best starts, if the start itself scores this.
 _REFINED = 3
 _WORTH_REFINING = 2.5
 #: Fits scoring this are asked again where they ended.
@@ -91,10 +93,10 @@ def search_sources(
         places = find_places(evidence, search_mask, threshold, data.edges, [found.positions, tried])
         tried = np.concatenate([tried, places]) if turn else tried
         n_places += len(places)
-        new = _fit_places(data, places, neighbours)
+        new = _fit_places(data, evidence, places, neighbours)
         # A decoy may win beside a source because its lobe peaked there: ask again where its fit ended.
         ended = _ended_elsewhere(new, places, data.edges)
-        new = new.join(_fit_places(data, ended, neighbours))
+        new = new.join(_fit_places(data, evidence, ended, neighbours))
         # The weak are kept too: their places are not tried again.
         old = fit_sources(data, found, neighbours, _own_rows(found), search=False)
         found = drop_duplicates(old.join(new), data.edges)
@@ -157,17 +159,15 @@ def _first_of_each(points: NDArray[np.float64], distance: float) -> NDArray[np.b
     return alive
 
 
-def _fit_places(data: WindowData, places: NDArray[np.int64], neighbours: Neighbours) -> Sources:
+def _fit_places(
+    data: WindowData, evidence: NDArray[np.float32], places: NDArray[np.int64], neighbours: Neighbours
+) -> Sources:
     """The best-scoring class at every place.
 
-    All ten are started everywhere: a source between two slices may show in the screening statistic of
-    another pattern only.
+    Those started have the largest statistic at the place or a voxel beside it, whatever pattern peaks there.
     """
-    n_patterns = len(data.tables)
-    rows = np.repeat(np.arange(len(places)), 2 * n_patterns)
-    patterns = np.tile(np.repeat(np.arange(n_patterns), 2), len(places))
-    signs = np.tile([1, -1], n_patterns * len(places))
-    classes = unfitted(patterns, signs, places[rows], len(data.ratios))
+    rows, kinds = _likely_classes(evidence, places)
+    classes = unfitted(kinds // 2, 1 - 2 * (kinds % 2), places[rows], len(data.ratios))
     started = start_sources(data, classes, neighbours)
     # Only the classes that start best are refined; which ones is decided alike for all.
     order = np.lexsort((-started.score, rows))
@@ -177,6 +177,19 @@ def _fit_places(data: WindowData, places: NDArray[np.int64], neighbours: Neighbo
     best = np.lexsort((-fitted.score, rows[chosen]))
     first = np.unique(rows[chosen][best], return_index=True)[1]
     return fitted.pick(best[first])
+
+
+def _likely_classes(
+    evidence: NDArray[np.float32], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows into the places, and the classes to start there: twice the pattern, one more where q is negative."""
+    steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    around = np.clip(places[:, None] + steps, 0, np.array(evidence.shape[1:]) - 1)
+    z = evidence[:, around[..., 0], around[..., 1], around[..., 2]]
+    # (pattern, sign, place): the largest statistic of either sign, 0 where there is none of that sign.
+    largest = np.stack([z.max(axis=2, initial=0.0), -z.min(axis=2, initial=0.0)], axis=1)
+    kinds = np.argsort(-largest.reshape(-1, len(places)), axis=0, kind="stable")[:_STARTED].T
+    return np.repeat(np.arange(len(places)), kinds.shape[1]), kinds.reshape(-1)
 
 
 def _ended_elsewhere(fitted: Sources, places: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.int64]:

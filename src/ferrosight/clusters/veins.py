@@ -29,6 +29,7 @@ from ferrosight.clusters.windows import (
     project_background,
     solve_factor,
 )
+from ferrosight.physics.trigonometry import sin_cos, sinc
 
 #: Radius inside which the field stops growing (an assumption: a vein thinner than a voxel).
 _CORE = 0.4
@@ -101,11 +102,6 @@ def _across(axis, first, second):  # type: ignore[no-untyped-def]
     second[2] = axis[0] * first[1] - axis[1] * first[0]
 
 
-@njit(cache=True, fastmath=True, inline="always")
-def _sinc(x):  # type: ignore[no-untyped-def]
-    return 1.0 - x * x / 6.0 if abs(x) < 1e-2 else np.sin(x) / x
-
-
 @njit(cache=True, fastmath=True)
 def draw_cylinder(s, axis, place, b0, edges, voxels, cells, signal, slopes):  # type: ignore[no-untyped-def]
     """Factor of a cylinder at every voxel of a window, box-averaged.
@@ -156,13 +152,14 @@ def draw_cylinder(s, axis, place, b0, edges, voxels, cells, signal, slopes):  # 
                         gx = by_t * axis[0] + by_alpha * b0[0] + 2.0 * by_rho2 * x
                         gy = by_t * axis[1] + by_alpha * b0[1] + 2.0 * by_rho2 * y
                         gz = by_t * axis[2] + by_alpha * b0[2] + 2.0 * by_rho2 * z
-                        size = _sinc(0.5 * gx * dx) * _sinc(0.5 * gy * dy) * _sinc(0.5 * gz * dz)
+                        size = sinc(0.5 * gx * dx) * sinc(0.5 * gy * dy) * sinc(0.5 * gz * dz)
                     else:
                         phase = inside
                         by_alpha, by_rho2, by_t = 0.0, 0.0, 0.0
                         by_cosine = inside_by_cosine
                         size = 1.0
-                    value = size * complex(np.cos(phase), np.sin(phase))
+                    phase_sine, phase_cosine = sin_cos(phase)
+                    value = size * complex(phase_cosine, phase_sine)
                     total += value
                     if len(slopes):
                         by_s += phase * value

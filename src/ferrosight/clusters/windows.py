@@ -70,7 +70,7 @@ def solve_factor(low, rhs):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _dot(one, other):  # type: ignore[no-untyped-def]
+def dot(one, other):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for v in range(len(one)):
         total += one[v] * other[v]
@@ -108,11 +108,11 @@ def project_background(data, factor, weight, basis, residual, coefficients, low)
         real[v] = w * (f.real * d.real + f.imag * d.imag)
         imag[v] = w * (f.real * d.imag - f.imag * d.real)
     for r in range(n_terms):
-        coefficients[r] = complex(_dot(basis[r], real), _dot(basis[r], imag))
+        coefficients[r] = complex(dot(basis[r], real), dot(basis[r], imag))
         for v in range(n):
             scaled[v] = size[v] * basis[r, v]
         for c in range(r + 1):
-            low[r, c] = _dot(scaled, basis[c])
+            low[r, c] = dot(scaled, basis[c])
     for r in range(n_terms):
         low[r, r] += 1e-6 * low[0, 0] + 1e-12
     if not factorise(low):
@@ -146,7 +146,7 @@ def _project_slopes(slopes, scale, column, factor, weight, basis, low, jacobian)
             real[v] = w * (f.real * a + f.imag * b)
             imag[v] = w * (f.real * b - f.imag * a)
         for r in range(n_terms):
-            extra[r] = complex(_dot(basis[r], real), _dot(basis[r], imag))
+            extra[r] = complex(dot(basis[r], real), dot(basis[r], imag))
         solve_factor(low, extra)
         _smooth(extra, basis, real, imag)
         for v in range(n):
@@ -228,6 +228,39 @@ def measure_chi2(data, other, weight, ratios, table, voxels, basis, q, shift):  
         if chi2 < 0.0:
             return -1.0
         total += chi2
+    return total
+
+
+@njit(cache=True, fastmath=True)
+def measure_phase_chi2(data, other, weight, ratios, table, voxels, basis, q, shift):  # type: ignore[no-untyped-def]
+    """χ² of what all echoes together leave in the phase at (q, shift): one residual field per voxel.
+
+    Noise differs from echo to echo; a field that the model lacks is the same in all of them, and counts no
+    more often than there are voxels.
+    """
+    values, matrix, edges = table
+    n_echoes, n = data.shape
+    factor = np.empty(n, np.complex64)
+    residual = np.empty(n, np.complex64)
+    coefficients = np.empty(N_BACKGROUND, np.complex128)
+    low = np.empty((N_BACKGROUND, N_BACKGROUND))
+    top = np.zeros(n)
+    norm = np.zeros(n)
+    for e in range(n_echoes):
+        interpolate_value(values, matrix, edges, voxels, q * ratios[e], shift, factor)
+        for v in range(n):
+            factor[v] *= other[e, v]
+        if project_background(data[e], factor, weight[e], basis, residual, coefficients, low) < 0.0:
+            return -1.0
+        for v in range(n):
+            model = data[e, v] - residual[v]
+            by = weight[e, v] * ratios[e]
+            top[v] += by * (model.real * residual[v].imag - model.imag * residual[v].real)
+            norm[v] += by * ratios[e] * (model.real * model.real + model.imag * model.imag)
+    total = 0.0
+    for v in range(n):
+        if norm[v] > 0.0:
+            total += top[v] * top[v] / norm[v]
     return total
 
 

@@ -32,6 +32,7 @@ from ferrosight.physics.point_spread import PointSpreadKind as PointSpreadKind
 from ferrosight.physics.point_spread import Readout as Readout
 from ferrosight.physics.point_spread import Supports as Supports
 from ferrosight.physics.point_spread import point_spread_weights as point_spread_weights
+from ferrosight.physics.trigonometry import sin_cos, sinc
 
 #: Sub-voxel nodes per voxel, and nodes per axis from -0.75 to 0.75 voxels.
 NODES_PER_VOXEL = 6
@@ -54,8 +55,25 @@ _MARGIN = {"box": 0.5, "kspace": 3.0}
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _sinc(x: float) -> float:
-    return 1.0 - x * x / 6.0 if abs(x) < 1e-3 else np.sin(x) / x
+def average_cell(q, matrix, core, x, y, z, dx, dy, dz):  # type: ignore[no-untyped-def]
+    """Real and imaginary part of ``cell_average``, without a branch, for loops over many cells."""
+    r2 = max(x * x + y * y + z * z, 1e-12)
+    mx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z
+    my = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z
+    mz = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z
+    form = x * mx + y * my + z * mz
+    r = np.sqrt(r2)
+    outer = max(r, core)
+    scale = q / (r2 * outer * outer * outer)
+    radial = (5.0 if r > core else 2.0) * form / r2
+    gx = scale * (2.0 * mx - radial * x)
+    gy = scale * (2.0 * my - radial * y)
+    gz = scale * (2.0 * mz - radial * z)
+    size = sinc(0.5 * gx * dx) * sinc(0.5 * gy * dy) * sinc(0.5 * gz * dz)
+    # At the source itself the phase has every value.
+    size = size if r2 > 1e-12 else 0.0
+    sine, cosine = sin_cos(scale * form)
+    return size * cosine, size * sine
 
 
 @njit(cache=True, fastmath=True)
@@ -65,26 +83,8 @@ def cell_average(q, matrix, core, x, y, z, dx, dy, dz):  # type: ignore[no-untyp
     To first order in the phase gradient g the average over a cell is the centre's value times
     sinc(g·d/2) per axis; inside ``core`` the field stops growing.
     """
-    r2 = x * x + y * y + z * z
-    if r2 < 1e-12:
-        return 0.0j
-    mx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z
-    my = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z
-    mz = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z
-    form = x * mx + y * my + z * mz
-    r = np.sqrt(r2)
-    if r > core:
-        scale = q / (r2 * r2 * r)
-        radial = 5.0 * form / r2
-    else:
-        scale = q / (r2 * core * core * core)
-        radial = 2.0 * form / r2
-    phase = scale * form
-    gx = scale * (2.0 * mx - radial * x)
-    gy = scale * (2.0 * my - radial * y)
-    gz = scale * (2.0 * mz - radial * z)
-    size = _sinc(0.5 * gx * dx) * _sinc(0.5 * gy * dy) * _sinc(0.5 * gz * dz)
-    return size * complex(np.cos(phase), np.sin(phase))
+    real, imag = average_cell(q, matrix, core, x, y, z, dx, dy, dz)
+    return complex(real, imag)
 
 
 @njit(cache=True, fastmath=True, parallel=True)
@@ -95,14 +95,19 @@ def _fine_deviation(q, matrix, core, edges, counts, cells_per_voxel):  # type: i
     dx, dy, dz = edges[0] / cells_per_voxel, edges[1] / cells_per_voxel, edges[2] / cells_per_voxel
     for i in prange(nx // 2):
         x = (i - 0.5 * nx + 0.5) * dx
+        real = np.empty(nz, np.float32)
+        imag = np.empty(nz, np.float32)
         for j in range(ny):
             y = (j - 0.5 * ny + 0.5) * dy
             for k in range(nz):
                 z = (k - 0.5 * nz + 0.5) * dz
-                value = cell_average(q, matrix, core, x, y, z, dx, dy, dz)
-                # Every l = 2 pattern is even, so half of the box gives the other half.
-                out[i, j, k] = value - 1.0
-                out[nx - 1 - i, ny - 1 - j, nz - 1 - k] = value - 1.0
+                a, b = average_cell(q, matrix, core, x, y, z, dx, dy, dz)
+                real[k] = a - 1.0
+                imag[k] = b
+            # Every l = 2 pattern is even, so half of the box gives the other half.
+            for k in range(nz):
+                out[i, j, k] = complex(real[k], imag[k])
+                out[nx - 1 - i, ny - 1 - j, nz - 1 - k] = complex(real[k], imag[k])
     return out
 
 
@@ -113,30 +118,28 @@ def _displace(fine, q, matrix, core, steps, cells_per_rad):  # type: ignore[no-u
     ``steps`` (3,) are the cells' edges, ``matrix`` and ``steps`` ordered like the axes of ``fine``.
     """
     n0, n1, n2 = fine.shape
-    out = np.zeros(fine.shape, np.complex64)
+    out = np.full(fine.shape, np.complex64(-1.0))
     for a in prange(n0):
         x = (a - 0.5 * n0 + 0.5) * steps[0]
+        at = np.empty(n2, np.float32)
         for b in range(n1):
             y = (b - 0.5 * n1 + 0.5) * steps[1]
+            across = matrix[0, 0] * x * x + matrix[1, 1] * y * y + 2.0 * matrix[0, 1] * x * y
+            along = 2.0 * (matrix[0, 2] * x + matrix[1, 2] * y)
             for c in range(n2):
                 z = (c - 0.5 * n2 + 0.5) * steps[2]
                 r2 = max(x * x + y * y + z * z, 1e-12)
-                form = (
-                    matrix[0, 0] * x * x
-                    + matrix[1, 1] * y * y
-                    + matrix[2, 2] * z * z
-                    + 2.0 * (matrix[0, 1] * x * y + matrix[0, 2] * x * z + matrix[1, 2] * y * z)
-                )
-                r = max(np.sqrt(r2), core)
-                at = c + cells_per_rad * q * form / (r2 * r * r * r)
-                low = int(np.floor(at))
-                if low < 0 or low >= n2 - 1:
-                    continue
-                part = at - low
-                value = fine[a, b, c] + 1.0
-                out[a, b, low] += (1.0 - part) * value
-                out[a, b, low + 1] += part * value
-    return out - np.complex64(1.0)
+                outer = max(np.sqrt(r2), core)
+                form = across + (along + matrix[2, 2] * z) * z
+                at[c] = c + cells_per_rad * q * form / (r2 * outer * outer * outer)
+            for c in range(n2):
+                if 0.0 <= at[c] < n2 - 1:
+                    low = int(at[c])
+                    part = at[c] - low
+                    value = fine[a, b, c] + np.complex64(1.0)
+                    out[a, b, low] += (np.float32(1.0) - part) * value
+                    out[a, b, low + 1] += part * value
+    return out
 
 
 @njit(cache=True, fastmath=True)
@@ -280,7 +283,8 @@ def _demodulate(coarse, q, matrix, edges, x, y, z):  # type: ignore[no-untyped-d
         for j in range(len(y)):
             for k in range(len(z)):
                 phase = demodulating_phase(q, matrix, x[i] * edges[0], y[j] * edges[1], z[k] * edges[2])
-                coarse[i, j, k] = (1.0 + coarse[i, j, k]) * complex(np.cos(phase), -np.sin(phase))
+                sine, cosine = sin_cos(phase)
+                coarse[i, j, k] = (1.0 + coarse[i, j, k]) * complex(cosine, -sine)
 
 
 @njit(cache=True, fastmath=True)
@@ -349,7 +353,8 @@ def interpolate_value(values, matrix, edges, voxels, q, shift, signal):  # type:
             (voxels[v, 1] - side * shift[1]) * edges[1],
             (voxels[v, 2] - side * shift[2]) * edges[2],
         )
-        f = complex(total[2 * v], total[2 * v + 1]) * complex(np.cos(phase), np.sin(phase))
+        sine, cosine = sin_cos(phase)
+        f = complex(total[2 * v], total[2 * v + 1]) * complex(cosine, sine)
         # A source weaker than the table only turns the phase: F - 1 is proportional to q.
         signal[v] = 1.0 + part * (f - 1.0)
     if q < 0:
@@ -427,7 +432,8 @@ def _remodulate(total, matrix, edges, voxels, q, bounded, shift, signal, slopes)
         by_x = -bounded * scale * (2.0 * mx - radial * x) * edges[0]
         by_y = -bounded * scale * (2.0 * my - radial * y) * edges[1]
         by_z = -bounded * scale * (2.0 * mz - radial * z) * edges[2]
-        turn = complex(np.cos(phase), np.sin(phase))
+        sine, cosine = sin_cos(phase)
+        turn = complex(cosine, sine)
         f = complex(total[0, 2 * v], total[0, 2 * v + 1]) * turn
         f_q = complex(total[1, 2 * v], total[1, 2 * v + 1]) * turn / (bounded * _LOG_STEP) + 1j * by_q * f
         f_x = complex(total[2, 2 * v], total[2, 2 * v + 1]) * turn * NODES_PER_VOXEL + 1j * by_x * f
