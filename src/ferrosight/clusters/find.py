@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from ferrosight.clusters.judge import Verdict, judge_sources
 from ferrosight.clusters.patches import draw_patches
 from ferrosight.clusters.point_spread import choose_point_spread
-from ferrosight.clusters.polarity import Polarity, decide_polarity
+from ferrosight.clusters.polarity import COMPLETE, Polarity, decide_polarity
 from ferrosight.clusters.prepare import PAD, PointSpread, build_tables, prepare_scan, window_data
 from ferrosight.clusters.rows import tabulate_clusters, tabulate_nulls
 from ferrosight.clusters.screen import WEAK_LEVELS, Screener
-from ferrosight.clusters.search import search_sources
+from ferrosight.clusters.search import SearchResult, search_sources
+from ferrosight.clusters.veins import VEIN_MARGIN, compare_cylinders
 from ferrosight.errors import AnalysisError
 from ferrosight.physics.cluster_signal import PATTERNS, Readout
 from ferrosight.types import Catalogue, EvidenceMap, FieldMap, PhaseSign, Progress, Scan
@@ -55,8 +56,10 @@ def find_clusters(
     found = search_sources(data, prepared.search_mask, screener, evidence, config.screen_z, on_progress)
     report("judging", 3)
     inside = _is_inside(found.sources.positions, prepared.inside)
-    polarity = decide_polarity(found, inside, prepared.inside, scan.phase_sign)
-    verdict = judge_sources(scan, field_map.noise, point_spread, found, inside, polarity, config)
+    cylinder = _compare_likely(found, scan)
+    eligible = inside & ~(cylinder < -VEIN_MARGIN)
+    polarity = decide_polarity(found, eligible, prepared.inside, scan.phase_sign)
+    verdict = judge_sources(scan, field_map.noise, point_spread, found, inside, cylinder, polarity, config)
     clusters, fits = tabulate_clusters(scan, found, verdict)
     report("judging", 4)
     crop = (slice(None), *(slice(PAD, PAD + n) for n in scan.grid.shape))
@@ -65,7 +68,7 @@ def find_clusters(
         Catalogue(
             clusters=clusters,
             fits=fits,
-            null=tabulate_nulls(scan, found, inside, polarity, verdict),
+            null=tabulate_nulls(scan, found, eligible, polarity, verdict),
             patches=draw_patches(field_map, found, verdict, clusters["cluster_id"]),
             phase_sign=polarity.phase_sign,
             phase_sign_source=polarity.source,
@@ -74,6 +77,16 @@ def find_clusters(
             notes=_notes(scan, point_spread, polarity, verdict),
         ),
     )
+
+
+def _compare_likely(found: SearchResult, scan: Scan) -> NDArray[np.float64]:
+    """How much better a vein explains each source of any class that may count; NaN for the others."""
+    delta = np.full(len(found.sources), np.nan)
+    likely = found.sources.score >= COMPLETE
+    delta[likely] = compare_cylinders(
+        found.data, found.sources.pick(likely), found.neighbours, found.own[likely], scan.b0_in_array
+    )
+    return delta
 
 
 def _is_inside(positions: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

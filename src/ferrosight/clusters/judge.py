@@ -16,7 +16,7 @@ from ferrosight.clusters.joint import joint_covariance
 from ferrosight.clusters.polarity import COMPLETE, Polarity, expected_false
 from ferrosight.clusters.prepare import PointSpread
 from ferrosight.clusters.search import SearchResult
-from ferrosight.clusters.veins import compare_cylinders
+from ferrosight.clusters.veins import VEIN_MARGIN
 from ferrosight.types import Flag, Noise, Scan, rejects
 from ferrosight.types.config import ClustersConfig
 
@@ -28,8 +28,8 @@ _POOR_FIT = 1.5
 _PARTIAL = 0.95
 #: Inner and outer moments farther apart than this many standard errors disagree.
 _DISAGREE = 2.0
-#: A vein or a bubble must be better by this much (χ² scaled to χ²/dof = 1) to reject a cluster.
-_SHAPE_MARGIN = 9.0
+#: A bubble must be better by this much (χ² scaled to χ²/dof = 1) to reject a cluster.
+_BUBBLE_MARGIN = 9.0
 
 
 @dataclass(frozen=True)
@@ -90,25 +90,30 @@ def judge_sources(
     point_spread: PointSpread,
     found: SearchResult,
     inside: NDArray[np.bool_],
+    cylinder: NDArray[np.float64],
     polarity: Polarity,
     config: ClustersConfig,
 ) -> Verdict:
-    """Judge every dipole candidate of iron's polarity, and the significant ones of the other."""
+    """Judge every dipole candidate of iron's polarity, and the significant ones of the other.
+
+    ``inside`` (n,) says which sources lie in the mask, ``cylinder`` (n,) by how much a vein explains each
+    better (``compare_cylinders``).
+    """
     sources = found.sources
     # Below the score at which the search is complete nothing is known of how many are false.
     dipole = (sources.patterns == 0) & (polarity.score >= COMPLETE)
     iron = dipole if polarity.sign == 0 else dipole & (np.sign(sources.q) == polarity.sign)
     expected = expected_false(polarity, polarity.score)
     q = np.ones(len(sources))
-    counted = iron & inside
+    counted = iron & inside & ~(cylinder < -VEIN_MARGIN)
     q[counted] = q_values(expected[counted])
-    # What lies outside or has the other sign is judged by the q it would have had.
+    # What lies outside, is a vein or has the other sign is judged by the q it would have had.
     other = dipole & ~counted
     for row in np.flatnonzero(other):
         rank = 1 + np.count_nonzero(polarity.score[counted] >= polarity.score[row])
         q[row] = min(expected[row] / rank, 1.0)
     significant = (q <= config.q) & (expected <= config.max_expected_false)
-    rows = np.flatnonzero(counted | (other & significant))
+    rows = np.flatnonzero((iron & inside) | (other & significant))
     rows = rows[np.argsort(-polarity.score[rows], kind="stable")]
     flags = np.zeros(len(sources), np.int64)
     flags[~significant] |= Flag.NOT_SIGNIFICANT
@@ -119,7 +124,7 @@ def judge_sources(
     if polarity.harmonics.n_tail < FEW_DECOYS:
         flags |= int(Flag.FEW_DECOYS)
     p_value = np.minimum(expected / max(found.n_places, 1), 1.0)
-    shapes, covariance = _test_shapes(scan, point_spread, found, rows, significant[rows])
+    shapes, covariance = _test_shapes(scan, point_spread, found, rows, significant[rows], cylinder[rows])
     correlation = correct_for_correlation(found.data, sources.pick(rows), found.neighbours, found.own[rows], noise)
     covariance, disagree = _inflate(sources.pick(rows), covariance, correlation, shapes)
     flags = _add_remarks(sources.pick(rows), flags[rows], covariance, shapes, disagree, len(found.data.voxels))
@@ -155,8 +160,8 @@ def _add_remarks(
     flags[sources.chi2 > _POOR_FIT * sources.dof] |= Flag.POOR_FIT
     flags[shapes.n_neighbours > 0] |= Flag.JOINT_FIT
     flags[~np.isfinite(covariance[:, 0, 0])] |= Flag.FIT_FAILED
-    flags[shapes.cylinder_delta_chi2 < -_SHAPE_MARGIN] |= Flag.VEIN
-    bubble = shapes.bubble_delta_chi2 < -_SHAPE_MARGIN
+    flags[shapes.cylinder_delta_chi2 < -VEIN_MARGIN] |= Flag.VEIN
+    bubble = shapes.bubble_delta_chi2 < -_BUBBLE_MARGIN
     flags[bubble & shapes.bubble_testable] |= Flag.BUBBLE
     flags[significant & ~shapes.bubble_testable] |= Flag.BUBBLE_NOT_EXCLUDED
     flags[disagree] |= Flag.WINDOWS_DISAGREE
@@ -182,17 +187,21 @@ def _inflate(
 
 
 def _test_shapes(
-    scan: Scan, point_spread: PointSpread, found: SearchResult, rows: NDArray[np.int64], significant: NDArray[np.bool_]
+    scan: Scan,
+    point_spread: PointSpread,
+    found: SearchResult,
+    rows: NDArray[np.int64],
+    significant: NDArray[np.bool_],
+    cylinder: NDArray[np.float64],
 ) -> tuple[Shapes, NDArray[np.float64]]:
-    """Vein, bubble, windows and neighbours of every row, and the covariance with neighbours free.
+    """Bubble, windows and neighbours of every row, and the covariance with neighbours free.
 
-    Vein and bubble are asked only where something is at stake.
+    Bubbles are asked for only where something is at stake.
     """
     sources, own = found.sources.pick(rows), found.own[rows]
     doubtful = sources.pick(significant), found.neighbours, own[significant]
-    cylinder, bubble = np.full((2, len(rows)), np.nan)
+    bubble = np.full(len(rows), np.nan)
     testable = np.zeros(len(rows), np.bool_)
-    cylinder[significant] = compare_cylinders(found.data, *doubtful, scan.b0_in_array)
     bubble[significant], testable[significant] = compare_bubbles(
         found.data,
         *doubtful,

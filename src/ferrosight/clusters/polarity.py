@@ -44,14 +44,17 @@ class Polarity:
 
 
 def decide_polarity(
-    found: SearchResult, inside: NDArray[np.bool_], mask: NDArray[np.bool_], stated: PhaseSign
+    found: SearchResult, eligible: NDArray[np.bool_], mask: NDArray[np.bool_], stated: PhaseSign
 ) -> Polarity:
-    """Iron's polarity from what is stated, or from the data where they decide it beyond doubt."""
+    """Iron's polarity from what is stated, or from the data where they decide it beyond doubt.
+
+    Only ``eligible`` (n,) sources speak: what would reject a cluster of its place and shape, rejects a decoy too.
+    """
     sources = found.sources
     spreads = class_spreads(found.residual_map, mask)
     score = sources.score / spreads[sources.patterns]
-    dipole = (sources.patterns == 0) & inside
-    harmonics = fit_tail(score[(sources.patterns > 0) & inside], _N_HARMONIC_CLASSES, COMPLETE)
+    dipole = (sources.patterns == 0) & eligible
+    harmonics = fit_tail(score[(sources.patterns > 0) & eligible], _N_HARMONIC_CLASSES, COMPLETE)
     phase_sign, source = stated, "stated"
     if stated is PhaseSign.UNKNOWN:
         phase_sign, source = _read_from_data(score, np.sign(sources.q) * dipole, harmonics)

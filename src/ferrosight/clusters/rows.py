@@ -83,9 +83,9 @@ def _cluster_ids(scan: Scan, mm: NDArray[np.float64]) -> NDArray[np.str_]:
 
 
 def tabulate_nulls(
-    scan: Scan, found: SearchResult, inside: NDArray[np.bool_], polarity: Polarity, verdict: Verdict
+    scan: Scan, found: SearchResult, eligible: NDArray[np.bool_], polarity: Polarity, verdict: Verdict
 ) -> NullCalibration:
-    """Every class's candidates inside the mask, and the null they give."""
+    """Every class's candidates that are not rejected by place or shape, and the null they give."""
     sources, score = found.sources, polarity.score
     names = np.array(PATTERNS)[sources.patterns]
     signs = np.sign(sources.q).astype(np.int64)
@@ -96,17 +96,17 @@ def tabulate_nulls(
     table = Table(
         NULLS,
         {
-            "pattern": names[inside],
-            "sign": signs[inside],
-            "x_mm": mm[inside, 0],
-            "y_mm": mm[inside, 1],
-            "z_mm": mm[inside, 2],
-            "screen_z": found.residual_map[(sources.patterns, *nearest.T)][inside],
-            "score": score[inside],
+            "pattern": names[eligible],
+            "sign": signs[eligible],
+            "x_mm": mm[eligible, 0],
+            "y_mm": mm[eligible, 1],
+            "z_mm": mm[eligible, 2],
+            "screen_z": found.residual_map[(sources.patterns, *nearest.T)][eligible],
+            "score": score[eligible],
         },
     )
     threshold = verdict.score_threshold
-    counted = inside & (score >= threshold) if np.isfinite(threshold) else np.zeros(len(score), bool)
+    counted = eligible & (score >= threshold) if np.isfinite(threshold) else np.zeros(len(score), bool)
     classes = ["dipole", *(["opposite"] if polarity.sign else []), *PATTERNS[1:]]
     tail = polarity.harmonics
     curve = np.linspace(tail.threshold, max(float(score.max(initial=0.0)), tail.threshold + 10.0), _N_CURVE)

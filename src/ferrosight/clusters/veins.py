@@ -24,6 +24,7 @@ from ferrosight.clusters.fit import (
 from ferrosight.clusters.windows import (
     N_BACKGROUND,
     N_PARAMETERS,
+    descend,
     factorise,
     measure_chi2,
     project_background,
@@ -47,6 +48,13 @@ _MAX_ACROSS = 3.0
 #: cell, averaged to first order, will do.
 _CELLS = 3
 _FAR = 2.2
+#: A point beside a cylinder is still there if it keeps this share of its strength, and takes off χ² this much.
+_STILL_THERE = 0.5
+_NEEDED = 25.0
+
+
+#: A cylinder must be better by this much (χ² scaled to χ²/dof = 1) to reject a cluster.
+VEIN_MARGIN = 9.0
 
 
 def compare_cylinders(
@@ -58,24 +66,32 @@ def compare_cylinders(
 ) -> NDArray[np.float64]:
     """χ² of the best cylinder less that of the point, in units of the point's χ²/dof, (n,).
 
+    Two questions are asked of each source, and the lower answer counts: whether a cylinder fits better where
+    its neighbours are explained; and, since the search explains a vein by a row of points, each of which then
+    looks like a point, whether one cylinder alone fits better than the point and all its neighbours together.
+    The second counts only if with that cylinder there the point is no longer needed.
+
     ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them;
     ``b0_in_array`` (3,) is B0's unit vector along the array's axes. Below 0 a vein fits better; NaN where
     the source was not fitted. The cylinder has one free parameter more than the point.
     """
     delta = np.full(len(sources), np.nan)
-    table = data.tables[0]
-    _compare_many(
-        (data.signal, data.weights),
-        data.model_error,
-        (neighbours.centres, neighbours.blocks),
-        (np.asarray(own, np.int64), sources.centres, sources.shifts, sources.q, sources.steps),
-        data.ratios,
-        (table.values, table.matrix, table.edges),
-        (data.voxels, data.basis),
-        np.asarray(b0_in_array, np.float64),
-        _spread_axes(_N_AXES),
-        delta,
-    )
+    for pattern, table in enumerate(data.tables):
+        rows = np.flatnonzero(sources.patterns == pattern)
+        some, part = sources.pick(rows), delta[rows]
+        _compare_many(
+            (data.signal, data.weights),
+            data.model_error,
+            (neighbours.centres, neighbours.blocks),
+            (np.asarray(own, np.int64)[rows], some.centres, some.shifts, some.q, some.steps),
+            data.ratios,
+            (table.values, table.matrix, table.edges),
+            (data.voxels, data.basis),
+            np.asarray(b0_in_array, np.float64),
+            _spread_axes(_N_AXES),
+            part,
+        )
+        delta[rows] = part
     return delta
 
 
@@ -292,8 +308,11 @@ def _settle(axis, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes):  # type: ignore[no-untyped-def]
-    """Lowest χ² of a cylinder, from the best starting axes, each with its best strength."""
+def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, best_axis, best_place):  # type: ignore[no-untyped-def]
+    """Strength and χ² of the best cylinder, from the best starting axes, each with its best strength.
+
+    Fills ``best_axis`` and ``best_place`` (3,).
+    """
     chi2 = np.empty(len(axes))
     strength = np.empty(len(axes))
     axis, place = np.empty(3), np.empty(3)
@@ -308,7 +327,6 @@ def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes):  # 
                 chi2[i], strength[i] = found, q * share
     lowest = np.inf
     best = 0.0
-    best_axis, best_place = axes[0].copy(), start.copy()
     for i in np.argsort(chi2)[:_N_REFINED]:
         axis[:] = axes[i]
         place[:] = start
@@ -319,8 +337,27 @@ def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes):  # 
             best_axis[:] = axis
             best_place[:] = place
     if not np.isfinite(lowest):
-        return lowest
-    return _refine(window, ratios, b0, edges, voxels, basis, best, best_axis, best_place, _CELLS)[1]
+        return best, lowest
+    return _refine(window, ratios, b0, edges, voxels, basis, best, best_axis, best_place, _CELLS)
+
+
+@njit(cache=True, fastmath=True)
+def _needs_point(window, ratios, table, b0, voxels, basis, cylinder, q, shift, dof):  # type: ignore[no-untyped-def]
+    """Whether a point is still there, about as strong, once a cylinder is explained."""
+    data, other, weight = window
+    s, axis, place = cylinder
+    n = len(voxels)
+    edges = table[2]
+    factor = np.empty((len(ratios), n), np.complex64)
+    slopes = np.empty((0, n), np.complex64)
+    gram = np.empty((N_PARAMETERS, N_PARAMETERS))
+    moved = shift.copy()
+    for e in range(len(ratios)):
+        draw_cylinder(s * ratios[e], axis, place, b0, edges, voxels, _CELLS, factor[e], slopes)
+        factor[e] *= other[e]
+    without = measure_chi2(data, factor, weight, ratios, table, voxels, basis, 0.0, moved)
+    left, chi2, steps = descend(data, factor, weight, ratios, table, voxels, basis, q, moved, gram)
+    return steps >= 0 and abs(left) > _STILL_THERE * abs(q) and (without - chi2) * dof > _NEEDED * chi2
 
 
 @njit(cache=True, fastmath=True, parallel=True)
@@ -339,12 +376,27 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         data = np.empty((n_echoes, n), np.complex64)
         weight = np.empty((n_echoes, n), np.float32)
         other = np.empty((n_echoes, n), np.complex64)
+        axis, place = np.empty(3), np.empty(3)
+        start = shifts[f] * edges
         used = cut_window(signal, weights, centres[f], voxels, data, weight)
+        dof = max(2.0 * n_echoes * (used - N_BACKGROUND) - N_PARAMETERS, 1.0)
         multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
+        alone = weight.copy()
+        together = measure_chi2(data, other, alone, ratios, table, voxels, basis, q[f], shifts[f])
         discount_neighbours(data, other, model_error, weight)
         point = measure_chi2(data, other, weight, ratios, table, voxels, basis, q[f], shifts[f])
-        dof = max(2.0 * n_echoes * (used - N_BACKGROUND) - N_PARAMETERS, 1.0)
-        if point <= 0.0:
+        if point <= 0.0 or together <= 0.0:
             continue
-        cylinder = _fit_cylinder((data, other, weight), ratios, b0, edges, voxels, basis, q[f], shifts[f] * edges, axes)
+        explained = (data, other, weight)
+        cylinder = _fit_cylinder(explained, ratios, b0, edges, voxels, basis, q[f], start, axes, axis, place)[1]
         delta[f] = (cylinder - point) * dof / point
+        if np.all(other == 1.0):
+            continue
+        other[:] = 1.0
+        bare = (data, other, alone)
+        s, cylinder = _fit_cylinder(bare, ratios, b0, edges, voxels, basis, q[f], start, axes, axis, place)
+        gain = (cylinder - together) * dof / together
+        if gain < delta[f] and not _needs_point(
+            bare, ratios, table, b0, voxels, basis, (s, axis, place), q[f], shifts[f], dof
+        ):
+            delta[f] = gain
