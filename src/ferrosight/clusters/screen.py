@@ -80,7 +80,10 @@ class Screener:
         far = np.linalg.norm(data.voxels * data.edges, axis=1) >= _CORE
         # (pattern · template, voxel): the whole pattern at every offset, then the hollow one.
         shapes = np.concatenate(
-            [[*(weak_phases(table, offset) for offset in OFFSETS), weak_phases(table, middle) * far] for table in tables]
+            [
+                [*(weak_phases(table, offset) for offset in OFFSETS), weak_phases(table, middle) * far]
+                for table in tables
+            ]
         )
         shapes /= np.linalg.norm(shapes, axis=1, keepdims=True)
         self._n_patterns = len(tables)

@@ -32,8 +32,8 @@ from ferrosight.clusters.windows import (
 )
 from ferrosight.physics.trigonometry import sin_cos, sinc
 
-#: Radius inside which the field stops growing (an assumption: a vein thinner than a voxel).
-_CORE = 0.4
+#: Radii tried: a vein narrower than the first looks like it, a wider one is no longer taken for a point.
+_RADII = np.array([0.35, 0.5, 0.7, 1.0])
 #: ln|s|, two turns of the axis and two moves across it.
 _N_FREE = 5
 #: Axes to start from, and strengths as a share of the point's own p/V.
@@ -42,12 +42,16 @@ _SHARES = np.array([-0.5, -0.15, 0.05, 0.15, 0.5, 1.5])
 #: So many of the best axes are refined.
 _N_REFINED = 3
 _MAX_STEPS = 12
+#: A cylinder, coarsely drawn, with χ² above this many times the point's is no vein.
+_HOPELESS = 1.5
 #: The axis stays within this distance of the window's middle.
 _MAX_ACROSS = 3.0
-#: Cells per voxel edge next to the axis (one fewer on the way to the optimum); farther than this from it one
-#: cell, averaged to first order, will do.
-_CELLS = 3
-_FAR = 2.2
+#: Cells per voxel edge next to the axis, at last and on the way; farther than this from it one cell, averaged
+#: to first order, will do.
+_CELLS, _COARSE = 3, 1
+_FAR = 1.7
+#: Share of what a row of points explains that a cylinder, drawn as averages over voxels, may leave.
+_MODEL_ERROR = 0.05
 #: A point beside a cylinder is still there if it keeps this share of its strength, and takes off χ² this much.
 _STILL_THERE = 0.5
 _NEEDED = 25.0
@@ -119,11 +123,11 @@ def _across(axis, first, second):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def draw_cylinder(s, axis, place, b0, edges, voxels, cells, signal, slopes):  # type: ignore[no-untyped-def]
+def draw_cylinder(s, axis, place, radius, b0, edges, voxels, cells, signal, slopes):  # type: ignore[no-untyped-def]
     """Factor of a cylinder at every voxel of a window, box-averaged.
 
-    ``axis`` and ``place`` (3,), along the array's axes in cube-root-of-voxel-volume units, the window's middle
-    at 0. Fills ``signal`` (n,) and, where ``slopes`` (5, n) has room, its derivatives by ln|s|, by the two
+    ``axis``, ``place`` (3,) and ``radius``, along the array's axes in cube-root-of-voxel-volume units, the
+    window's middle at 0. Fills ``signal`` (n,) and, where ``slopes`` (5, n) has room, its derivatives by ln|s|, by the two
     turns of the axis and by the two moves across.
     """
     first = np.empty(3)
@@ -133,8 +137,8 @@ def draw_cylinder(s, axis, place, b0, edges, voxels, cells, signal, slopes):  # 
     b_first = b0[0] * first[0] + b0[1] * first[1] + b0[2] * first[2]
     b_second = b0[0] * second[0] + b0[1] * second[1] + b0[2] * second[2]
     sine2 = 1.0 - cosine * cosine
-    inside = 2.0 * s / (3.0 * _CORE * _CORE) * (3.0 * cosine * cosine - 1.0)
-    inside_by_cosine = 4.0 * s * cosine / (_CORE * _CORE)
+    inside = 2.0 * s / (3.0 * radius * radius) * (3.0 * cosine * cosine - 1.0)
+    inside_by_cosine = 4.0 * s * cosine / (radius * radius)
     for v in range(len(voxels)):
         mx = voxels[v, 0] * edges[0] - place[0]
         my = voxels[v, 1] * edges[1] - place[1]
@@ -158,7 +162,7 @@ def draw_cylinder(s, axis, place, b0, edges, voxels, cells, signal, slopes):  # 
                     x_first = x * first[0] + y * first[1] + z * first[2]
                     x_second = x * second[0] + y * second[1] + z * second[2]
                     rho2 = x_first * x_first + x_second * x_second
-                    if rho2 > _CORE * _CORE:
+                    if rho2 > radius * radius:
                         alpha = b_first * x_first + b_second * x_second
                         by_alpha = 8.0 * s * alpha / (rho2 * rho2)
                         by_rho2 = 2.0 * s * (sine2 - 4.0 * alpha * alpha / rho2) / (rho2 * rho2)
@@ -194,7 +198,7 @@ def draw_cylinder(s, axis, place, b0, edges, voxels, cells, signal, slopes):  # 
 
 
 @njit(cache=True, fastmath=True)
-def _chi2(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  # type: ignore[no-untyped-def]
+def _chi2(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, cells):  # type: ignore[no-untyped-def]
     """χ² of a cylinder."""
     data, other, weight = window
     n = len(voxels)
@@ -205,7 +209,7 @@ def _chi2(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  # t
     low = np.empty((N_BACKGROUND, N_BACKGROUND))
     total = 0.0
     for e in range(len(ratios)):
-        draw_cylinder(s * ratios[e], axis, place, b0, edges, voxels, cells, signal, slopes)
+        draw_cylinder(s * ratios[e], axis, place, radius, b0, edges, voxels, cells, signal, slopes)
         for v in range(n):
             signal[v] *= other[e, v]
         chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
@@ -216,7 +220,7 @@ def _chi2(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  # t
 
 
 @njit(cache=True, fastmath=True)
-def _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, gram, gradient):  # type: ignore[no-untyped-def]
+def _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, cells, gram, gradient):  # type: ignore[no-untyped-def]
     """χ² of a cylinder; fills its normal equations with the background projected out."""
     data, other, weight = window
     n = len(voxels)
@@ -229,7 +233,7 @@ def _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, 
     gradient[:] = 0.0
     total = 0.0
     for e in range(len(ratios)):
-        draw_cylinder(s * ratios[e], axis, place, b0, edges, voxels, cells, signal, slopes)
+        draw_cylinder(s * ratios[e], axis, place, radius, b0, edges, voxels, cells, signal, slopes)
         for v in range(n):
             signal[v] *= other[e, v]
         chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
@@ -246,7 +250,7 @@ def _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, 
 
 
 @njit(cache=True, fastmath=True)
-def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  # type: ignore[no-untyped-def]
+def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, cells):  # type: ignore[no-untyped-def]
     """Levenberg-Marquardt from a start; returns strength and χ². Changes ``axis`` and ``place``."""
     gram = np.empty((_N_FREE, _N_FREE))
     damped = np.empty((_N_FREE, _N_FREE))
@@ -254,7 +258,7 @@ def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  #
     step = np.empty(_N_FREE)
     first, second = np.empty(3), np.empty(3)
     new_axis, new_place = np.empty(3), np.empty(3)
-    chi2 = _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, gram, gradient)
+    chi2 = _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, cells, gram, gradient)
     damping = 1e-2
     for _ in range(_MAX_STEPS):
         damped[:] = gram
@@ -272,7 +276,7 @@ def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  #
             new_axis[a] = axis[a] + step[1] * first[a] + step[2] * second[a]
             new_place[a] = place[a] + step[3] * first[a] + step[4] * second[a]
         _settle(new_axis, new_place)
-        new_chi2 = _chi2(window, ratios, b0, edges, voxels, basis, new_s, new_axis, new_place, cells)
+        new_chi2 = _chi2(window, ratios, b0, edges, voxels, basis, new_s, new_axis, new_place, radius, cells)
         if new_chi2 < chi2:
             gain = chi2 - new_chi2
             s = new_s
@@ -282,7 +286,7 @@ def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, cells):  #
             if gain < 1e-2 + 1e-5 * chi2:
                 break
             damping = max(damping * 0.2, 1e-6)
-            _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, cells, gram, gradient)
+            _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, cells, gram, gradient)
         else:
             damping *= 6.0
             if damping > 1e3:
@@ -308,10 +312,11 @@ def _settle(axis, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, best_axis, best_place):  # type: ignore[no-untyped-def]
-    """Strength and χ² of the best cylinder, from the best starting axes, each with its best strength.
+def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, good, found):  # type: ignore[no-untyped-def]
+    """χ² of the best cylinder, from the best starting axes, each with its best strength.
 
-    Fills ``best_axis`` and ``best_place`` (3,).
+    ``good`` is a χ² that a vein comes near to; where none does, the coarse drawing's is returned. Fills
+    ``found`` (8,) with strength, radius, axis and place.
     """
     chi2 = np.empty(len(axes))
     strength = np.empty(len(axes))
@@ -322,30 +327,44 @@ def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, best
             axis[:] = axes[i]
             place[:] = start
             _settle(axis, place)
-            found = _chi2(window, ratios, b0, edges, voxels, basis, q * share, axis, place, 1)
-            if found < chi2[i]:
-                chi2[i], strength[i] = found, q * share
+            tried = _chi2(window, ratios, b0, edges, voxels, basis, q * share, axis, place, _RADII[1], _COARSE)
+            if tried < chi2[i]:
+                chi2[i], strength[i] = tried, q * share
     lowest = np.inf
-    best = 0.0
     for i in np.argsort(chi2)[:_N_REFINED]:
         axis[:] = axes[i]
         place[:] = start
         _settle(axis, place)
-        s, found = _refine(window, ratios, b0, edges, voxels, basis, strength[i], axis, place, _CELLS - 1)
-        if found < lowest:
-            lowest, best = found, s
-            best_axis[:] = axis
-            best_place[:] = place
-    if not np.isfinite(lowest):
-        return best, lowest
-    return _refine(window, ratios, b0, edges, voxels, basis, best, best_axis, best_place, _CELLS)
+        s, tried = _refine(window, ratios, b0, edges, voxels, basis, strength[i], axis, place, _RADII[1], _COARSE)
+        if tried < lowest:
+            lowest = tried
+            _keep(found, s, _RADII[1], axis, place)
+    if not lowest < _HOPELESS * good:
+        return lowest
+    begin = found.copy()
+    lowest = np.inf
+    for radius in _RADII:
+        axis[:] = begin[2:5]
+        place[:] = begin[5:]
+        s, tried = _refine(window, ratios, b0, edges, voxels, basis, begin[0], axis, place, radius, _CELLS)
+        if tried < lowest:
+            lowest = tried
+            _keep(found, s, radius, axis, place)
+    return lowest
+
+
+@njit(cache=True, fastmath=True)
+def _keep(found, s, radius, axis, place):  # type: ignore[no-untyped-def]
+    found[0] = s
+    found[1] = radius
+    found[2:5] = axis
+    found[5:] = place
 
 
 @njit(cache=True, fastmath=True)
 def _needs_point(window, ratios, table, b0, voxels, basis, cylinder, q, shift, dof):  # type: ignore[no-untyped-def]
     """Whether a point is still there, about as strong, once a cylinder is explained."""
     data, other, weight = window
-    s, axis, place = cylinder
     n = len(voxels)
     edges = table[2]
     factor = np.empty((len(ratios), n), np.complex64)
@@ -353,7 +372,18 @@ def _needs_point(window, ratios, table, b0, voxels, basis, cylinder, q, shift, d
     gram = np.empty((N_PARAMETERS, N_PARAMETERS))
     moved = shift.copy()
     for e in range(len(ratios)):
-        draw_cylinder(s * ratios[e], axis, place, b0, edges, voxels, _CELLS, factor[e], slopes)
+        draw_cylinder(
+            cylinder[0] * ratios[e],
+            cylinder[2:5],
+            cylinder[5:],
+            cylinder[1],
+            b0,
+            edges,
+            voxels,
+            _CELLS,
+            factor[e],
+            slopes,
+        )
         factor[e] *= other[e]
     without = measure_chi2(data, factor, weight, ratios, table, voxels, basis, 0.0, moved)
     left, chi2, steps = descend(data, factor, weight, ratios, table, voxels, basis, q, moved, gram)
@@ -376,7 +406,7 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         data = np.empty((n_echoes, n), np.complex64)
         weight = np.empty((n_echoes, n), np.float32)
         other = np.empty((n_echoes, n), np.complex64)
-        axis, place = np.empty(3), np.empty(3)
+        found = np.empty(8)
         start = shifts[f] * edges
         used = cut_window(signal, weights, centres[f], voxels, data, weight)
         dof = max(2.0 * n_echoes * (used - N_BACKGROUND) - N_PARAMETERS, 1.0)
@@ -388,15 +418,15 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         if point <= 0.0 or together <= 0.0:
             continue
         explained = (data, other, weight)
-        cylinder = _fit_cylinder(explained, ratios, b0, edges, voxels, basis, q[f], start, axes, axis, place)[1]
+        cylinder = _fit_cylinder(explained, ratios, b0, edges, voxels, basis, q[f], start, axes, point, found)
         delta[f] = (cylinder - point) * dof / point
         if np.all(other == 1.0):
             continue
         other[:] = 1.0
         bare = (data, other, alone)
-        s, cylinder = _fit_cylinder(bare, ratios, b0, edges, voxels, basis, q[f], start, axes, axis, place)
-        gain = (cylinder - together) * dof / together
-        if gain < delta[f] and not _needs_point(
-            bare, ratios, table, b0, voxels, basis, (s, axis, place), q[f], shifts[f], dof
-        ):
+        nothing = measure_chi2(data, other, alone, ratios, table, voxels, basis, 0.0, shifts[f])
+        allowed = together + _MODEL_ERROR * max(nothing - together, 0.0)
+        cylinder = _fit_cylinder(bare, ratios, b0, edges, voxels, basis, q[f], start, axes, allowed, found)
+        gain = (cylinder - allowed) * dof / together
+        if gain < delta[f] and not _needs_point(bare, ratios, table, b0, voxels, basis, found, q[f], shifts[f], dof):
             delta[f] = gain
