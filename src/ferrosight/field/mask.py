@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+#: Tissue is at least this bright compared with the tissue around it (mean over a Gaussian of so many voxels).
+_LEAST_BRIGHTNESS = 0.5
+_AROUND_VOXELS = 8.0
 #: Closing radius when none is given, voxels (of the geometric mean edge).
-_CLOSING_VOXELS = 6.0
+_CLOSING_VOXELS = 8.0
 #: An image this thin is a slab: voids reach through it, so holes are also filled slice by slice.
 _SLAB_SLICES = 16
 #: Pieces smaller than this share of the largest are noise.
@@ -28,17 +31,29 @@ def find_tissue(
 ) -> NDArray[np.bool_]:
     """Tissue, bool (x, y, z), from the first echo's ``magnitude`` and its noise ``sigma`` (same units).
 
-    Tissue is where the magnitude, smoothed by one voxel, exceeds ``mask_snr`` · ``sigma``; then voids are
-    closed (radius ``closing_mm``; 0 chooses 6 voxels), small pieces dropped and enclosed holes filled. The
+    Tissue is where the magnitude, smoothed by one voxel, exceeds ``mask_snr`` · ``sigma`` and half of its mean
+    around: where the signal is strong, noise alone lets the mask spread into the blur of its border. Then voids
+    are closed (radius ``closing_mm``; 0 chooses 8 voxels), small pieces dropped and enclosed holes filled. The
     mask may be empty.
     """
     width = [1.0 if n >= 3 else 0.0 for n in magnitude.shape]
     smooth = ndimage.gaussian_filter(magnitude, width, mode="nearest")
-    bright = _drop_small_pieces(smooth > mask_snr * sigma)
+    bright = smooth > mask_snr * sigma
+    bright = _drop_small_pieces(bright & (smooth > _LEAST_BRIGHTNESS * _mean_around(smooth, bright, voxel_mm)))
     if not bright.any():
         return bright
     radius = closing_mm if closing_mm > 0 else _CLOSING_VOXELS * float(np.prod(voxel_mm)) ** (1 / 3)
     return _fill_holes(_close(bright, radius, voxel_mm))
+
+
+def _mean_around(
+    smooth: NDArray[np.float32], bright: NDArray[np.bool_], voxel_mm: tuple[float, float, float]
+) -> NDArray[np.float32]:
+    """Mean brightness of what is bright in a neighbourhood that is round in mm."""
+    width = [_AROUND_VOXELS * float(np.prod(voxel_mm)) ** (1 / 3) / edge for edge in voxel_mm]
+    total = ndimage.gaussian_filter(np.where(bright, smooth, 0).astype(np.float32), width, mode="nearest")
+    share = ndimage.gaussian_filter(bright.astype(np.float32), width, mode="nearest")
+    return np.asarray(total / np.maximum(share, 1e-6), dtype=np.float32)
 
 
 def _drop_small_pieces(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

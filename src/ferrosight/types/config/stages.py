@@ -19,7 +19,7 @@ class FieldConfig(StageConfig):
     )
     closing_mm: float = setting(
         0.0,
-        "Voids at the border of the tissue up to this radius count as tissue, mm; 0 chooses 6 voxels.",
+        "Voids at the border of the tissue up to this radius count as tissue, mm; 0 chooses 8 voxels.",
         low=0.0,
         high=100.0,
     )
