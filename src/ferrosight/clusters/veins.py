@@ -41,6 +41,8 @@ _N_AXES = 18
 _SHARES = np.array([-0.5, -0.15, 0.05, 0.15, 0.5, 1.5])
 #: So many of the best axes are refined.
 _N_REFINED = 3
+#: A row of points is looked for towards so many neighbours.
+_N_TOWARDS = 4
 _MAX_STEPS = 12
 #: A cylinder, coarsely drawn, with χ² above this many times the point's is no vein.
 _HOPELESS = 1.5
@@ -362,6 +364,22 @@ def _keep(found, s, radius, axis, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
+def _neighbour_axes(centre, own, block_centres, edges):  # type: ignore[no-untyped-def]
+    """Unit vectors (n, 3) towards the nearest neighbours: a vein runs along its row of points."""
+    distance = np.empty(len(block_centres))
+    for b in range(len(block_centres)):
+        apart = (block_centres[b] - centre) * edges
+        distance[b] = np.sqrt((apart * apart).sum())
+        if b == own or distance[b] < 1e-6:
+            distance[b] = np.inf
+    nearest = np.argsort(distance)[:_N_TOWARDS]
+    axes = np.empty((len(nearest), 3))
+    for row, b in enumerate(nearest):
+        axes[row] = (block_centres[b] - centre) * edges / distance[b]
+    return axes[distance[nearest] < np.inf]
+
+
+@njit(cache=True, fastmath=True)
 def _needs_point(window, ratios, table, b0, voxels, basis, cylinder, q, shift, dof):  # type: ignore[no-untyped-def]
     """Whether a point is still there, about as strong, once a cylinder is explained."""
     data, other, weight = window
@@ -426,7 +444,8 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         bare = (data, other, alone)
         nothing = measure_chi2(data, other, alone, ratios, table, voxels, basis, 0.0, shifts[f])
         allowed = together + _MODEL_ERROR * max(nothing - together, 0.0)
-        cylinder = _fit_cylinder(bare, ratios, b0, edges, voxels, basis, q[f], start, axes, allowed, found)
+        towards = _neighbour_axes(centres[f], own[f], block_centres, edges)
+        cylinder = _fit_cylinder(bare, ratios, b0, edges, voxels, basis, q[f], start, towards, allowed, found)
         gain = (cylinder - allowed) * dof / together
         if gain < delta[f] and not _needs_point(bare, ratios, table, b0, voxels, basis, found, q[f], shifts[f], dof):
             delta[f] = gain
