@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from ferrosight.clusters.calibrate import Tail, class_spreads, fit_tail
 from ferrosight.clusters.search import SearchResult
@@ -78,7 +78,8 @@ def _read_from_data(score: NDArray[np.float64], signs: NDArray[np.float64], harm
     likely = 2 * harmonics.expected_false(score) < 1.0
     counts = {sign: int((likely & (signs == sign)).sum()) for sign in (1, -1)}
     total = counts[1] + counts[-1]
-    chance = float(stats.binomtest(counts[1], total).pvalue) if total else 1.0
+    # Two-sided sign test (scipy.stats has it, and takes a second to import).
+    chance = min(2 * float(special.bdtr(min(counts[1], counts[-1]), total, 0.5)), 1.0)
     for sign in (1, -1):
         alone = expected[sign] < _CERTAIN and expected[-sign] > _DOUBTFUL
         many = chance < _CERTAIN and counts[sign] > _MANY_TO_ONE * max(counts[-sign], 1)

@@ -43,8 +43,11 @@ _SHARES = np.array([-0.5, -0.15, 0.05, 0.15, 0.5, 1.5])
 _N_REFINED = 3
 #: A row of points is looked for towards so many neighbours.
 _N_TOWARDS = 4
+_REACH = 5.0
 _MAX_STEPS = 12
-#: A cylinder, coarsely drawn, with χ² above this many times the point's is no vein.
+#: A cylinder that explains, at the best start, less than this share of what the point explains is no vein; nor is
+#: one that, refined but coarsely drawn, has χ² above so many times the point's.
+_LEAST_SHARE = 0.3
 _HOPELESS = 1.5
 #: The axis stays within this distance of the window's middle.
 _MAX_ACROSS = 3.0
@@ -129,8 +132,8 @@ def draw_cylinder(s, axis, place, radius, b0, edges, voxels, cells, signal, slop
     """Factor of a cylinder at every voxel of a window, box-averaged.
 
     ``axis``, ``place`` (3,) and ``radius``, along the array's axes in cube-root-of-voxel-volume units, the
-    window's middle at 0. Fills ``signal`` (n,) and, where ``slopes`` (5, n) has room, its derivatives by ln|s|, by the two
-    turns of the axis and by the two moves across.
+    window's middle at 0. Fills ``signal`` (n,) and, where ``slopes`` (5, n) has room, its derivatives by
+    ln|s|, by the two turns of the axis and by the two moves across.
     """
     first = np.empty(3)
     second = np.empty(3)
@@ -314,10 +317,11 @@ def _settle(axis, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, good, found):  # type: ignore[no-untyped-def]
+def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, good, nothing, found):  # type: ignore[no-untyped-def]
     """χ² of the best cylinder, from the best starting axes, each with its best strength.
 
-    ``good`` is a χ² that a vein comes near to; where none does, the coarse drawing's is returned. Fills
+    ``good`` is a χ² that a vein comes near to, ``nothing`` that without any source; where no cylinder comes
+    near, the coarse drawing's is returned. Fills
     ``found`` (8,) with strength, radius, axis and place.
     """
     chi2 = np.empty(len(axes))
@@ -332,6 +336,9 @@ def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, good
             tried = _chi2(window, ratios, b0, edges, voxels, basis, q * share, axis, place, _RADII[1], _COARSE)
             if tried < chi2[i]:
                 chi2[i], strength[i] = tried, q * share
+    lowest = chi2.min()
+    if nothing - lowest < _LEAST_SHARE * (nothing - good):
+        return lowest
     lowest = np.inf
     for i in np.argsort(chi2)[:_N_REFINED]:
         axis[:] = axes[i]
@@ -366,17 +373,17 @@ def _keep(found, s, radius, axis, place):  # type: ignore[no-untyped-def]
 @njit(cache=True, fastmath=True)
 def _neighbour_axes(centre, own, block_centres, edges):  # type: ignore[no-untyped-def]
     """Unit vectors (n, 3) towards the nearest neighbours: a vein runs along its row of points."""
-    distance = np.empty(len(block_centres))
+    near = np.empty((len(block_centres), 4))
+    n = 0
     for b in range(len(block_centres)):
         apart = (block_centres[b] - centre) * edges
-        distance[b] = np.sqrt((apart * apart).sum())
-        if b == own or distance[b] < 1e-6:
-            distance[b] = np.inf
-    nearest = np.argsort(distance)[:_N_TOWARDS]
-    axes = np.empty((len(nearest), 3))
-    for row, b in enumerate(nearest):
-        axes[row] = (block_centres[b] - centre) * edges / distance[b]
-    return axes[distance[nearest] < np.inf]
+        distance = np.sqrt((apart * apart).sum())
+        if b != own and 0.1 < distance < _REACH:
+            near[n, 0] = distance
+            near[n, 1:] = apart / distance
+            n += 1
+    order = np.argsort(near[:n, 0])[:_N_TOWARDS]
+    return near[order, 1:]
 
 
 @njit(cache=True, fastmath=True)
@@ -435,17 +442,18 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         point = measure_chi2(data, other, weight, ratios, table, voxels, basis, q[f], shifts[f])
         if point <= 0.0 or together <= 0.0:
             continue
+        nothing = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shifts[f])
         explained = (data, other, weight)
-        cylinder = _fit_cylinder(explained, ratios, b0, edges, voxels, basis, q[f], start, axes, point, found)
+        cylinder = _fit_cylinder(explained, ratios, b0, edges, voxels, basis, q[f], start, axes, point, nothing, found)
         delta[f] = (cylinder - point) * dof / point
-        if np.all(other == 1.0):
+        towards = _neighbour_axes(centres[f], own[f], block_centres, edges)
+        if not len(towards):
             continue
         other[:] = 1.0
         bare = (data, other, alone)
         nothing = measure_chi2(data, other, alone, ratios, table, voxels, basis, 0.0, shifts[f])
         allowed = together + _MODEL_ERROR * max(nothing - together, 0.0)
-        towards = _neighbour_axes(centres[f], own[f], block_centres, edges)
-        cylinder = _fit_cylinder(bare, ratios, b0, edges, voxels, basis, q[f], start, towards, allowed, found)
+        cylinder = _fit_cylinder(bare, ratios, b0, edges, voxels, basis, q[f], start, towards, allowed, nothing, found)
         gain = (cylinder - allowed) * dof / together
         if gain < delta[f] and not _needs_point(bare, ratios, table, b0, voxels, basis, found, q[f], shifts[f], dof):
             delta[f] = gain
