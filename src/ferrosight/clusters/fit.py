@@ -240,7 +240,20 @@ def _run_fits(
         for array, part in zip((centres, shifts, q, covariance, numbers), parts, strict=True):
             array[rows] = part
     n_data, steps = (np.nan_to_num(numbers[:, k], nan=-1).astype(np.int64) for k in (3, 4))
-    return Sources(sources.patterns, centres, shifts, q, covariance, *numbers.T[:3], n_data, steps, sources.n_echoes)
+    chi2, chi2_background, chi2_phase = numbers[:, 0], numbers[:, 1], numbers[:, 2]
+    return Sources(
+        sources.patterns,
+        centres,
+        shifts,
+        q,
+        covariance,
+        chi2,
+        chi2_background,
+        chi2_phase,
+        n_data,
+        steps,
+        sources.n_echoes,
+    )
 
 
 @njit(cache=True, fastmath=True, parallel=True)

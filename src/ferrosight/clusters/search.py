@@ -36,7 +36,7 @@ _ONE_START = 1.0
 #: A source scoring at least this explains its surroundings for the others.
 _EXPLAINS = 6.0
 #: Of a place's ten classes so many are started, those of the largest statistic beside it …
-_STARTED = 5
+_STARTED = 4
 #: … and so many refined, those with the best starts, if the start itself scores this.
 _REFINED = 3
 _WORTH_REFINING = 2.5
@@ -134,12 +134,9 @@ def find_places(
         peaks |= (size == ndimage.maximum_filter(size, 3)) & (size > threshold)
     places = np.argwhere(peaks & mask)
     places = places[np.argsort(-strength[tuple(places.T)], kind="stable")]
-    taken = np.concatenate(known) if known else np.zeros((0, 3))
-    free = np.ones(len(places), np.bool_)
-    if len(taken) and len(places):
-        distance, _ = KDTree(taken * edges).query(places * edges)
-        free = np.asarray(distance) > _ONE_START
-    return _thin_out(places[free], edges)
+    for taken in known:
+        places = _away_from(taken, places, edges)
+    return _thin_out(places, edges)
 
 
 def _thin_out(places: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -193,11 +190,17 @@ def _likely_classes(
 
 
 def _ended_elsewhere(fitted: Sources, places: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Voxels where promising fits ended that were no starting place, each once."""
+    """Voxels where promising fits ended, away from every starting place, each once."""
     ends = np.round(fitted.positions[fitted.score > _PROMISING]).astype(np.int64)
-    started = {tuple(place) for place in places}
-    fresh = np.array([end for end in np.unique(ends, axis=0) if tuple(end) not in started], dtype=np.int64)
-    return _thin_out(fresh.reshape(-1, 3), edges)
+    return _thin_out(_away_from(places, np.unique(ends, axis=0), edges), edges)
+
+
+def _away_from(known: NDArray[Any], places: NDArray[np.int64], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Those of the places that are farther than one start from every known position."""
+    if not len(known) or not len(places):
+        return places
+    distance, _ = KDTree(known * edges).query(places * edges)
+    return places[np.asarray(distance) > _ONE_START]
 
 
 def drop_duplicates(sources: Sources, edges: NDArray[np.float64]) -> Sources:

@@ -25,6 +25,9 @@ _MAX_STEPS = 20
 _CONVERGED = 0.01
 _Q_FLOOR = 1e-4
 _Q_STARTS = np.array([0.06, 0.25, 1.0, 4.0, 20.0])
+#: Which of them are tried at every position, and at how many of the best positions the others.
+_Q_FIRST = (1, 3)
+_N_POSITIONS = 4
 #: Starting positions: every combination of the voxel's middle and its two faces along each axis.
 START_SHIFTS = np.array([[x, y, z] for x in (0.0, -0.5, 0.5) for y in (0.0, -0.5, 0.5) for z in (0.0, -0.5, 0.5)])
 
@@ -287,28 +290,49 @@ def tabulate_starts(table: SignalTable, ratios: NDArray[np.float64]) -> NDArray[
 def find_start(data, other, weight, basis, starts, shift):  # type: ignore[no-untyped-def]
     """Best |q| over a grid of strengths and sub-voxel positions, and its χ²; sets ``shift``.
 
-    ``starts`` (echo, start, voxel) is one sign's part of ``tabulate_starts``.
+    ``starts`` (echo, start, voxel) is one sign's part of ``tabulate_starts``. Every position is tried at a weak
+    and at a strong source's strength; then the best positions at the others.
     """
-    n_echoes, n = data.shape
-    factor = np.empty(n, np.complex64)
-    residual = np.empty(n, np.complex64)
-    coefficients = np.empty(N_BACKGROUND, np.complex128)
-    low = np.empty((N_BACKGROUND, N_BACKGROUND))
-    lowest = np.inf
-    best = 0
-    for start in range(starts.shape[1]):
-        total = 0.0
-        for e in range(n_echoes):
-            for v in range(n):
-                factor[v] = other[e, v] * starts[e, start, v]
-            total += project_background(data[e], factor, weight[e], basis, residual, coefficients, low)
-            if total > lowest:
-                break
-        if 0.0 <= total < lowest:
-            lowest = total
-            best = start
-    shift[:] = START_SHIFTS[best // len(_Q_STARTS)]
-    return _Q_STARTS[best % len(_Q_STARTS)], lowest
+    n = data.shape[1]
+    work = (
+        np.empty(n, np.complex64),
+        np.empty(n, np.complex64),
+        np.empty(N_BACKGROUND, np.complex128),
+        np.empty((N_BACKGROUND, N_BACKGROUND)),
+    )
+    n_strengths = len(_Q_STARTS)
+    lowest, best = np.inf, 0
+    at_position = np.empty(len(START_SHIFTS))
+    for position in range(len(START_SHIFTS)):
+        at_position[position] = 1e30
+        for strength in _Q_FIRST:
+            chi2 = _measure_start(data, other, weight, basis, starts, position * n_strengths + strength, work)
+            at_position[position] = min(at_position[position], chi2)
+            if chi2 < lowest:
+                lowest, best = chi2, position * n_strengths + strength
+    for position in np.argsort(at_position)[:_N_POSITIONS]:
+        for strength in range(n_strengths):
+            if strength != _Q_FIRST[0] and strength != _Q_FIRST[1]:
+                chi2 = _measure_start(data, other, weight, basis, starts, position * n_strengths + strength, work)
+                if chi2 < lowest:
+                    lowest, best = chi2, position * n_strengths + strength
+    shift[:] = START_SHIFTS[best // n_strengths]
+    return _Q_STARTS[best % n_strengths], lowest
+
+
+@njit(cache=True, fastmath=True)
+def _measure_start(data, other, weight, basis, starts, start, work):  # type: ignore[no-untyped-def]
+    """χ² of one start; 1e30 where the window holds too little to fit a background."""
+    factor, residual, coefficients, low = work
+    total = 0.0
+    for e in range(data.shape[0]):
+        for v in range(data.shape[1]):
+            factor[v] = other[e, v] * starts[e, start, v]
+        chi2 = project_background(data[e], factor, weight[e], basis, residual, coefficients, low)
+        if chi2 < 0.0:
+            return 1e30
+        total += chi2
+    return total
 
 
 @njit(cache=True, fastmath=True)
