@@ -89,16 +89,15 @@ def cell_average(q, matrix, core, x, y, z, dx, dy, dz):  # type: ignore[no-untyp
 
 @njit(cache=True, fastmath=True, parallel=True)
 def _fine_deviation(q, matrix, core, edges, counts, cells_per_voxel):  # type: ignore[no-untyped-def]
-    """exp(i q K) - 1 averaged over each cell of a box of cells centred on the source, complex64."""
+    """exp(i q K) - 1 averaged over each cell of a box centred on the source: float32 (real or imaginary, cells)."""
     nx, ny, nz = counts
-    out = np.empty((nx, ny, nz), np.complex64)
+    out = np.empty((2, nx, ny, nz), np.float32)
     dx, dy, dz = edges[0] / cells_per_voxel, edges[1] / cells_per_voxel, edges[2] / cells_per_voxel
     for i in prange(nx // 2):
         x = (i - 0.5 * nx + 0.5) * dx
-        real = np.empty(nz, np.float32)
-        imag = np.empty(nz, np.float32)
         for j in range(ny):
             y = (j - 0.5 * ny + 0.5) * dy
+            real, imag = out[0, i, j], out[1, i, j]
             for k in range(nz):
                 z = (k - 0.5 * nz + 0.5) * dz
                 a, b = average_cell(q, matrix, core, x, y, z, dx, dy, dz)
@@ -106,8 +105,8 @@ def _fine_deviation(q, matrix, core, edges, counts, cells_per_voxel):  # type: i
                 imag[k] = b
             # Every l = 2 pattern is even, so half of the box gives the other half.
             for k in range(nz):
-                out[i, j, k] = complex(real[k], imag[k])
-                out[nx - 1 - i, ny - 1 - j, nz - 1 - k] = complex(real[k], imag[k])
+                out[0, nx - 1 - i, ny - 1 - j, nz - 1 - k] = real[k]
+                out[1, nx - 1 - i, ny - 1 - j, nz - 1 - k] = imag[k]
     return out
 
 
@@ -117,8 +116,9 @@ def _displace(fine, q, matrix, core, steps, cells_per_rad):  # type: ignore[no-u
 
     ``steps`` (3,) are the cells' edges, ``matrix`` and ``steps`` ordered like the axes of ``fine``.
     """
-    n0, n1, n2 = fine.shape
-    out = np.full(fine.shape, np.complex64(-1.0))
+    _, n0, n1, n2 = fine.shape
+    out = np.zeros(fine.shape, np.float32)
+    one = np.float32(1.0)
     for a in prange(n0):
         x = (a - 0.5 * n0 + 0.5) * steps[0]
         at = np.empty(n2, np.float32)
@@ -132,13 +132,17 @@ def _displace(fine, q, matrix, core, steps, cells_per_rad):  # type: ignore[no-u
                 outer = max(np.sqrt(r2), core)
                 form = across + (along + matrix[2, 2] * z) * z
                 at[c] = c + cells_per_rad * q * form / (r2 * outer * outer * outer)
+            real, imag = out[0, a, b], out[1, a, b]
+            real[:] = -one
             for c in range(n2):
                 if 0.0 <= at[c] < n2 - 1:
                     low = int(at[c])
-                    part = at[c] - low
-                    value = fine[a, b, c] + np.complex64(1.0)
-                    out[a, b, low] += (np.float32(1.0) - part) * value
-                    out[a, b, low + 1] += part * value
+                    part = at[c] - np.float32(low)
+                    value = fine[0, a, b, c] + one
+                    real[low] += (one - part) * value
+                    real[low + 1] += part * value
+                    imag[low] += (one - part) * fine[1, a, b, c]
+                    imag[low + 1] += part * fine[1, a, b, c]
     return out
 
 
@@ -235,21 +239,21 @@ def _tabulate_level(
     cells_per_voxel = refine * (CELLS_WEAK[kind] if q < _WEAK_Q else CELLS_STRONG)
     spans = np.abs(voxels).max(axis=0) + abs(_FIRST_NODE)
     counts = [round(2 * (span + _MARGIN[kind]) * cells_per_voxel) // 2 * 2 for span in spans]
-    fine = _fine_deviation(q, matrix, core_edges, edges, tuple(counts), cells_per_voxel)
+    # A displacement works along the last axis: the box is drawn with the readout there.
+    last = 2 if readout is None else readout.axis
+    order = [axis for axis in range(3) if axis != last] + [last]
+    turned, steps = np.ascontiguousarray(matrix[np.ix_(order, order)]), edges[order]
+    fine = _fine_deviation(q, turned, core_edges, steps, tuple(counts[axis] for axis in order), cells_per_voxel)
     if readout is not None and readout.voxels_per_rad != 0.0:
-        order = [axis for axis in range(3) if axis != readout.axis] + [readout.axis]
-        turned = np.ascontiguousarray(fine.transpose(order))
-        steps = edges[order] / cells_per_voxel
-        moved = _displace(
-            turned, q, matrix[np.ix_(order, order)], core_edges, steps, readout.voxels_per_rad * cells_per_voxel
-        )
-        fine = moved.transpose(np.argsort(order))
+        per_rad = readout.voxels_per_rad * cells_per_voxel
+        fine = _displace(fine, q, turned, core_edges, steps / cells_per_voxel, per_rad)
     offsets, weights = [], []
     for span, count, support in zip(spans, counts, supports, strict=True):
         offsets.append(np.arange(round(2 * span * NODES_PER_VOXEL) + 1) / NODES_PER_VOXEL - span)
         cells = (np.arange(count) - 0.5 * count + 0.5) / cells_per_voxel
         weights.append(point_spread_weights(kind, support, offsets[-1], cells))
-    return _apply_separable(fine, weights), offsets
+    coarse = _apply_separable(fine, [weights[axis] for axis in order])
+    return np.ascontiguousarray(coarse.transpose(np.argsort(order))), offsets
 
 
 def _offset_indices(voxels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
@@ -259,21 +263,34 @@ def _offset_indices(voxels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [NODES_PER_VOXEL * (voxels[None, :, axis] + half[axis]) + (N_NODES - 1 - nodes) for axis in range(3)]
 
 
-def _apply_separable(fine: NDArray[np.complex64], weights: list[NDArray[np.complex64]]) -> NDArray[np.complex64]:
-    """Weigh a box of cells along each axis in turn."""
+def _apply_separable(fine: NDArray[np.float32], weights: list[NDArray[np.complex64]]) -> NDArray[np.complex64]:
+    """Weigh a box of cells (real or imaginary, cells) along each axis in turn: complex64 (offset, offset, offset)."""
     out = fine
-    for weight in weights:
-        # Each pass takes the first axis off and appends its result at the end: after three the order is back.
-        rest = out.shape[1:]
-        flat = np.ascontiguousarray(out).reshape(out.shape[0], -1)
-        if np.abs(weight.imag).max() < 1e-7:
-            # Real weights act on real and imaginary parts alike: half the work.
-            real = np.ascontiguousarray(weight.real)
-            weighed = (real @ flat.view(np.float32)).view(np.complex64)
-        else:
-            weighed = weight @ flat
-        out = np.moveaxis(weighed.reshape(-1, *rest), 0, -1)
-    return np.ascontiguousarray(out)
+    for weight in reversed(weights):
+        # The last axis is weighed and then comes first: after three passes the order is back.
+        rows = np.ascontiguousarray(out).reshape(-1, out.shape[-1])
+        weighed = _weigh_rows(rows, weight.real).reshape(*out.shape[:-1], -1)
+        if np.abs(weight.imag).max() > 1e-7:
+            turned = _weigh_rows(rows, weight.imag).reshape(weighed.shape)
+            weighed[0] -= turned[1]
+            weighed[1] += turned[0]
+        out = np.moveaxis(weighed, -1, 1)
+    return np.asarray(out[0] + 1j * out[1], dtype=np.complex64)
+
+
+def _weigh_rows(rows: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """rows (n, cell) times weight (offset, cell), float32 (n, offset)."""
+    out = np.empty((len(rows), len(weight)), np.float32)
+    _multiply_rows(rows, np.ascontiguousarray(weight.T), out)
+    return out
+
+
+@njit(cache=True, parallel=True)
+def _multiply_rows(rows, weight, out):  # type: ignore[no-untyped-def]
+    """rows · weight, some rows per thread: BLAS works on one thread here."""
+    n = 1024
+    for part in prange((len(rows) + n - 1) // n):
+        out[part * n : (part + 1) * n] = np.dot(rows[part * n : (part + 1) * n], weight)
 
 
 @njit(cache=True, fastmath=True, parallel=True)
