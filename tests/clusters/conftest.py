@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ferrosight.clusters.fit import Sources, WindowData, fit_sources, no_neighbours, unfitted
 from ferrosight.clusters.prepare import PAD, PointSpread, PreparedScan, build_tables, prepare_scan, window_data
-from ferrosight.clusters.screen import Screener
+from ferrosight.clusters.screen import WEAK_LEVELS, Screener
 from ferrosight.clusters.search import SearchResult, search_sources
 from ferrosight.clusters.windows import background_basis
 from ferrosight.physics.cluster_signal import PATTERNS, Readout, SignalTable, build_signal_table, window_voxels
@@ -109,22 +109,28 @@ class Workshop:
             self._all_tables[key] = build_tables(scan, self.prepare(scan, 1.0), spread, patterns)
         return self._all_tables[key]
 
+    def weak_tables(self, scan: Scan) -> tuple[SignalTable, ...]:
+        """Every pattern's table with no more levels than screening takes."""
+        key = (scan.grid.voxel_mm, tuple(scan.b0_in_array.round(9)), "weak")
+        if key not in self._all_tables:
+            spread = PointSpread("box", FULL, Readout(), "")
+            self._all_tables[key] = build_tables(scan, self.prepare(scan, 1.0), spread, levels=WEAK_LEVELS)
+        return self._all_tables[key]
+
     def search(
         self,
         scan: Scan,
         sigma: float,
         *,
         screen_z: float = 4.5,
-        workers: int = 2,
         patterns: tuple[str, ...] = PATTERNS,
         on_progress: Progress | None = None,
     ) -> SearchResult:
         """The search as a scan goes through it."""
         prepared = self.prepare(scan, sigma)
-        rows = [PATTERNS.index(pattern) for pattern in patterns]
-        prepared = dataclasses.replace(prepared, matrices=prepared.matrices[rows])
-        screener = Screener(prepared, workers)
-        data = window_data(prepared, self.all_tables(scan, patterns))
+        tables = self.all_tables(scan, patterns)
+        screener = Screener(prepared, tables)
+        data = window_data(prepared, tables)
         evidence = screener.screen(prepared.signal)
         return search_sources(data, prepared.search_mask, screener, evidence, screen_z, on_progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ferrosight.clusters import screen
-from ferrosight.clusters.prepare import PAD
-from ferrosight.clusters.screen import Screener, flatten_phase, mean_patterns
-from ferrosight.physics.cluster_signal import PATTERNS, pattern_matrix, voxel_edges, window_voxels
+from ferrosight.clusters.prepare import PAD, PreparedScan
+from ferrosight.clusters.screen import OFFSETS, Screener, flatten_phase, weak_phases
+from ferrosight.clusters.windows import N_BACKGROUND
+from ferrosight.physics.cluster_signal import PATTERNS, SignalTable, pattern_matrix, voxel_edges, window_voxels
 from ferrosight.types import Scan
 
 FloatArray = NDArray[np.float64]
@@ -37,19 +39,97 @@ def blank(workshop: Any, shape: Any = (40, 38, 36), **how: Any) -> Scan:
 
 def screen_scan(workshop: Any, scan: Scan, mask: Any = None) -> NDArray[np.float32]:
     prepared = workshop.prepare(scan, 1 / SNR, mask)
-    return Screener(prepared, 2).screen(prepared.signal)
+    return make_screener(workshop, scan, prepared).screen(prepared.signal)
+
+
+def make_screener(workshop: Any, scan: Scan, prepared: PreparedScan) -> Screener:
+    return Screener(prepared, workshop.weak_tables(scan))
+
+
+# The arithmetic -------------------------------------------------------------------------------------------
+
+
+def test_the_statistic_is_that_of_weighted_least_squares(workshop: Any, rng: np.random.Generator) -> None:
+    """Voxel by voxel with numpy's own solver: uneven weights, partial windows, every template of every pattern."""
+    shape = (17, 18, 16)
+    scan = blank(workshop, shape, **LATTICES["oblique"])
+    size = 40 * np.exp(0.5 * rng.normal(size=shape))
+    scan = dataclasses.replace(scan, signal=(size * np.exp(0.2j * rng.normal(size=shape)))[None].astype(np.complex64))
+    prepared = workshop.prepare(scan, 1.0, rng.uniform(size=shape) < 0.8)
+    tables = workshop.weak_tables(scan)
+    found = Screener(prepared, tables).screen(prepared.signal)
+    sigma_voxels = [float(4.0 / edge) for edge in prepared.edges]
+    phase, weight = flatten_phase(prepared.signal, prepared.weights, prepared.ratios, sigma_voxels)
+    places = rng.permutation(np.argwhere(prepared.search_mask))[:60]
+    whole = 0
+    for place in places:
+        expected, used = screen_by_hand(phase, weight, place, prepared.voxels, tables)
+        whole += used == len(prepared.voxels)
+        np.testing.assert_allclose(found[(slice(None), *place)], expected, rtol=2e-3, atol=2e-3)
+    assert whole < 30
+
+
+def screen_by_hand(
+    phase: NDArray[np.float32], weight: NDArray[np.float32], place: NDArray[np.int64], voxels: Any, tables: Any
+) -> tuple[FloatArray, int]:
+    """The statistic (pattern,) of largest size over all templates, each fitted together with a quadratic; and the
+    number of voxels that had a weight."""
+    at = place + voxels
+    known = ((at >= 0) & (at < phase.shape)).all(axis=1)
+    known[known] = weight[tuple(at[known].T)] > 0
+    root = np.sqrt(weight[tuple(at[known].T)].astype(float))
+    wanted = root * phase[tuple(at[known].T)]
+    x, y, z = voxels[known].T.astype(float)
+    smooth = [np.ones_like(x), x, y, z, x * x, y * y, z * z, x * y, x * z, y * z]
+    far = np.linalg.norm(voxels * tables[0].edges, axis=1) >= screen._CORE
+    best = np.zeros(len(tables))
+    for pattern, table in enumerate(tables):
+        for shape in [*(weak_phases(table, offset) for offset in OFFSETS), weak_phases(table, np.zeros(3)) * far]:
+            design = root[:, None] * np.array([shape[known].astype(float), *smooth]).T
+            solution = np.linalg.lstsq(design, wanted, rcond=None)[0]
+            variance = np.sum((wanted - design @ solution) ** 2) / (known.sum() - design.shape[1])
+            statistic = solution[0] / np.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0])
+            if abs(statistic) > abs(best[pattern]):
+                best[pattern] = statistic
+    return best, int(known.sum())
+
+
+def test_windows_that_hold_too_little_are_left_at_nothing(workshop: Any, rng: np.random.Generator) -> None:
+    shape = (20, 20, 20)
+    scan = workshop.add_noise(blank(workshop, shape), 1 / SNR, rng)
+    mask = np.zeros(shape, bool)
+    mask[8:11, 8:11, 8:11] = True
+    assert mask.sum() < 3 * N_BACKGROUND
+    assert (screen_scan(workshop, scan, mask) == 0).all()
+    mask[8:12, 8:12, 8:12] = True
+    assert (screen_scan(workshop, scan, mask)[:, np.pad(mask, PAD)] != 0).all()
 
 
 # Noise ----------------------------------------------------------------------------------------------------
 
+#: The whole pattern in the voxel's middle, on a face, on an edge, in a corner; and the hollow one.
+TEMPLATES = {"middle": 0, "face": 1, "edge": 3, "corner": 7, "hollow": 8}
 
-@pytest.mark.parametrize("core", screen._CORES)
+
+def keep_template(monkeypatch: pytest.MonkeyPatch, template: int) -> None:
+    """Let a screener know no template but one, whatever it asks for."""
+    offset = OFFSETS[template] if template < len(OFFSETS) else np.zeros(3)
+    core = screen._CORE if template == len(OFFSETS) else 0.0
+
+    def shape(table: SignalTable, _: FloatArray) -> FloatArray:
+        return np.asarray(weak_phases(table, offset) * (np.linalg.norm(table.voxels * table.edges, axis=1) >= core))
+
+    monkeypatch.setattr(screen, "weak_phases", shape)
+    monkeypatch.setattr(screen, "_CORE", 0.0)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("lattice", LATTICES)
 def test_noise_has_unit_spread_in_every_pattern(
-    workshop: Any, lattice: str, core: float, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    workshop: Any, lattice: str, template: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each core on its own is a standard normal."""
-    monkeypatch.setattr(screen, "_CORES", (core,))
+    """Each template on its own is a standard normal."""
+    keep_template(monkeypatch, TEMPLATES[template])
     scan = blank(workshop, **LATTICES[lattice])
     maps = [screen_scan(workshop, workshop.add_noise(scan, 1 / SNR, rng)) for _ in range(3)]
     spread = np.std([z[INSIDE] for z in maps], axis=(0, 2, 3, 4))
@@ -62,26 +142,29 @@ def test_noise_has_unit_spread_in_every_pattern(
 
 
 @pytest.mark.parametrize("lattice", LATTICES)
-def test_the_larger_of_two_cores_spreads_as_such_a_maximum_does(
+def test_the_largest_of_all_templates_spreads_alike_in_every_pattern(
     workshop: Any, lattice: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The map keeps the larger |z| of two all but independent cores: its spread is 1.28, not 1, alike for all."""
+    """The map keeps the template of largest size, with its sign: its spread exceeds 1, and is alike for all."""
     scan = workshop.add_noise(blank(workshop, **LATTICES[lattice]), 1 / SNR, rng)
     z = screen_scan(workshop, scan)
     apart = []
-    for core in screen._CORES:
-        monkeypatch.setattr(screen, "_CORES", (core,))
-        apart.append(screen_scan(workshop, scan))
-    np.testing.assert_allclose(np.abs(z), np.abs(apart).max(axis=0), rtol=1e-3, atol=1e-3)
+    for template in range(len(OFFSETS) + 1):
+        with monkeypatch.context() as patched:
+            keep_template(patched, template)
+            apart.append(screen_scan(workshop, scan))
+    largest = np.take_along_axis(np.array(apart), np.abs(apart).argmax(axis=0)[None], axis=0)[0]
+    np.testing.assert_allclose(np.abs(z), np.abs(largest), rtol=1e-3, atol=1e-3)
+    assert (np.sign(z) == np.sign(largest)).mean() > 0.999
     spread = np.std(z[INSIDE], axis=(1, 2, 3))
+    print("SPREAD", lattice, spread)
     np.testing.assert_allclose(spread / spread.mean(), 1, atol=0.05)
-    assert spread.mean() == pytest.approx(1.28, abs=0.04)
 
 
 # A source -------------------------------------------------------------------------------------------------
 
 
-def predict(scan: Scan, place: tuple[int, int, int]) -> float:
+def predict(scan: Scan, place: NDArray[np.int64]) -> float:
     """What the best test of this very source would reach: its noiseless phase less all quadratics, over the
     noise, in a whole window."""
     voxels = window_voxels(scan.grid.voxel_mm, 3.6)
@@ -95,34 +178,50 @@ def predict(scan: Scan, place: tuple[int, int, int]) -> float:
     return SNR * float(np.linalg.norm(wanted - np.linalg.lstsq(smooth.T, wanted, rcond=None)[0] @ smooth))
 
 
-def measure_efficiency(workshop: Any, lattice: str, sign: int, echoes: Any, rng: np.random.Generator) -> float:
-    """Mean statistic at a weak source in the middle of a voxel, over the ideal."""
-    q = sign * 0.06 / float(np.linalg.norm(np.array(echoes) / echoes[0]))
-    shape, middle = (21, 22, 19), (10, 11, 9)
-    scan = workshop.simulate_points(shape, [middle], [q], echo_times_s=echoes, **LATTICES[lattice])
-    maps = [screen_scan(workshop, workshop.add_noise(scan, 1 / SNR, rng)) for _ in range(20)]
-    return sign * float(np.mean([z[(0, *np.add(middle, PAD))] for z in maps])) / predict(scan, middle)
+def measure_efficiency(
+    workshop: Any, lattice: str, offset: Any, sign: int, echoes: Any, rng: np.random.Generator
+) -> float:
+    """Mean statistic of a weak source ``offset`` (3,) voxels from a voxel's middle, over the ideal.
+
+    Looked up in the voxel where, over all draws, it is largest: a source between voxels belongs to either.
+    """
+    shape, middle = (21, 22, 19), np.array([10, 11, 9])
+    unit = workshop.simulate_points(shape, [middle + offset], [sign * 0.02], echo_times_s=echoes, **LATTICES[lattice])
+    q = sign * 0.02 * 7.0 / predict(unit, middle)
+    scan = workshop.simulate_points(shape, [middle + offset], [q], echo_times_s=echoes, **LATTICES[lattice])
+    maps = [screen_scan(workshop, workshop.add_noise(scan, 1 / SNR, rng))[0] for _ in range(20)]
+    near = sign * np.mean([z[tuple(slice(m + PAD - 1, m + PAD + 2) for m in middle)] for z in maps], axis=0)
+    print("EFF", lattice, offset, sign, near.max() / predict(scan, middle), q, np.argwhere(near == near.max()) - 1)
+    return float(near.max()) / predict(scan, middle)
 
 
-@pytest.mark.parametrize(
-    "lattice",
-    [
-        "cubes",
-        pytest.param(
-            "oblique",
-            marks=pytest.mark.xfail(
-                reason="where voxels are not cubes, the template's middle voxel is the limit of a lattice sum, "
-                "several times the phase that a source has there: the efficiency is 0.7 to 0.8"
-            ),
-        ),
-    ],
-)
-@pytest.mark.parametrize(("sign", "echoes"), [(1, (0.01,)), (-1, (0.005, 0.01, 0.015))])
-def test_a_weak_source_reaches_the_ideal(
-    workshop: Any, lattice: str, sign: int, echoes: Any, rng: np.random.Generator
+#: Middle, faces, edge, two corners, and the place farthest from all of these.
+PLACES = [
+    (0.0, 0.0, 0.0),
+    (0.5, 0.0, 0.0),
+    (0.0, 0.0, -0.5),
+    (0.0, 0.5, 0.5),
+    (0.5,) * 3,
+    (-0.5, 0.5, -0.5),
+    (0.25,) * 3,
+]
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+@pytest.mark.parametrize("offset", PLACES, ids=str)
+def test_a_weak_source_reaches_the_ideal_wherever_in_its_voxel_it_lies(
+    workshop: Any, lattice: str, offset: Any, rng: np.random.Generator
 ) -> None:
     # the mean of 20 draws of about 7 is known to 3 %
-    assert measure_efficiency(workshop, lattice, sign, echoes, rng) == pytest.approx(0.98, abs=0.1)
+    assert measure_efficiency(workshop, lattice, offset, 1, (0.01,), rng) == pytest.approx(0.98, abs=0.1)
+
+
+@pytest.mark.parametrize("lattice", LATTICES)
+def test_a_weak_source_of_either_sign_reaches_the_ideal_over_all_echoes(
+    workshop: Any, lattice: str, rng: np.random.Generator
+) -> None:
+    efficiency = measure_efficiency(workshop, lattice, (0.0, 0.0, 0.0), -1, (0.005, 0.01, 0.015), rng)
+    assert efficiency == pytest.approx(0.98, abs=0.1)
 
 
 def test_a_source_peaks_in_its_own_voxel(workshop: Any, rng: np.random.Generator) -> None:
@@ -145,7 +244,7 @@ def test_the_map_of_a_pattern_answers_to_that_pattern(workshop: Any, pattern: in
     prepared = workshop.prepare(noisy, 1 / SNR)
     signal = prepared.signal.copy()
     signal[INSIDE] *= np.exp(0.15j * phase.reshape(1, 23, 23, 23))
-    z = Screener(prepared, 2).screen(signal)[:, 11 + PAD, 11 + PAD, 11 + PAD]
+    z = make_screener(workshop, scan, prepared).screen(signal)[:, 11 + PAD, 11 + PAD, 11 + PAD]
     assert z.argmax() == pattern
     assert z[pattern] > 6
     assert np.abs(np.delete(z, pattern)).max() < 4.5
@@ -165,12 +264,12 @@ def test_nothing_is_screened_outside_the_mask(workshop: Any, rng: np.random.Gene
     mask = np.zeros((24, 24, 24), bool)
     mask[6:18, 5:19, 7:20] = True
     prepared = workshop.prepare(scan, 1 / SNR, mask)
-    z = Screener(prepared, 2).screen(prepared.signal)
+    z = make_screener(workshop, scan, prepared).screen(prepared.signal)
     assert (z[:, ~prepared.search_mask] == 0).all()
     assert (z[:, prepared.inside] != 0).mean() > 0.99
     # what the signal is out there does not matter
     wild = np.where(prepared.inside, prepared.signal, 1e3 * np.exp(1j * rng.normal(size=prepared.signal.shape)))
-    again = Screener(prepared, 2).screen(wild.astype(np.complex64))
+    again = make_screener(workshop, scan, prepared).screen(wild.astype(np.complex64))
     np.testing.assert_allclose(again, z, atol=1e-3)
 
 
@@ -178,14 +277,14 @@ def test_smooth_backgrounds_and_scale_leave_the_map_as_it_is(workshop: Any, rng:
     """Studentised and demodulated: neither the signal's unit nor its slow phase, wrapping included, counts."""
     scan = workshop.add_noise(workshop.simulate_points((24, 24, 24), [(11, 12, 13)], [0.3]), 1 / SNR, rng)
     prepared = workshop.prepare(scan, 1 / SNR)
-    screener = Screener(prepared, 2)
+    screener = make_screener(workshop, scan, prepared)
     z = screener.screen(prepared.signal)
     np.testing.assert_allclose(screener.screen(3j * prepared.signal), z, atol=0.01)
     x, y, w = np.indices(prepared.signal.shape[1:]) / 12 - 1
     phase = 2.0 * x + 3.0 * y * w - 1.5 * x * x
     turned = screener.screen((prepared.signal * np.exp(1j * phase)).astype(np.complex64))
     assert np.ptp(phase) > 2 * np.pi
-    # the sign is a toss where both cores say the same size, so sizes are compared
+    # the sign is a toss where two templates say the same size, so sizes are compared
     change = np.abs(np.abs(turned) - np.abs(z))[DEEP]
     assert change.max() < 0.5
     assert change.std() < 0.1
@@ -208,14 +307,22 @@ def test_phase_is_flattened_and_weighed_by_its_precision(rng: np.random.Generato
     assert phase[10, 10, 10] - phase[10, 4, 10] == pytest.approx(0.4, abs=0.03)
 
 
-def test_patterns_are_means_over_the_voxel_without_their_core() -> None:
-    edges, voxels = voxel_edges((0.1, 0.07, 0.12)), window_voxels((0.1, 0.07, 0.12), 3.6)
-    matrices = np.array([pattern_matrix(pattern, np.array([0.48, 0.6, 0.64])) for pattern in PATTERNS])
-    whole = mean_patterns(matrices, edges, voxels, 0.0)
-    hollow = mean_patterns(matrices, edges, voxels, 2.1)
-    r = np.linalg.norm(voxels * edges, axis=1)
-    assert (hollow[:, r < 2.1] == 0).all()
-    np.testing.assert_array_equal(hollow[:, r >= 2.1], whole[:, r >= 2.1])
-    centre = np.einsum("va,pab,vb->pv", voxels * edges, matrices, voxels * edges)[:, r > 2.5] / r[r > 2.5] ** 5
-    np.testing.assert_allclose(whole[:, r > 2.5], centre, atol=0.02)
-    np.testing.assert_allclose(whole, whole[:, ::-1], atol=1e-12)
+def test_templates_are_the_phase_of_a_weak_source(workshop: Any) -> None:
+    """Per strength, at any offset; far away it is the pattern at the voxel's centre."""
+    scan = blank(workshop, (21, 21, 21), **LATTICES["oblique"])
+    edges, voxels = voxel_edges(scan.grid.voxel_mm), window_voxels(scan.grid.voxel_mm, 3.6)
+    for pattern, table in zip(PATTERNS, workshop.weak_tables(scan), strict=True):
+        matrix = pattern_matrix(pattern, scan.b0_in_array)
+        for offset in OFFSETS:
+            template = weak_phases(table, offset)
+            points = (voxels - offset) * edges
+            r = np.linalg.norm(points, axis=1)
+            centre = np.einsum("va,ab,vb->v", points, matrix, points)[r > 2.5] / r[r > 2.5] ** 5
+            np.testing.assert_allclose(template[r > 2.5], centre, atol=0.02)
+        # the dipole, as the simulator shows it
+        if pattern == "dipole":
+            drawn = workshop.simulate_points((21, 21, 21), [[10.5, 10.0, 10.5]], [0.05], **LATTICES["oblique"])
+            shown = np.angle(drawn.signal[0])[tuple((voxels + 10).T)] / 0.05
+            template = weak_phases(table, np.array([0.5, 0.0, 0.5]))
+            print("TEMPLATE", np.linalg.norm(shown - template) / np.linalg.norm(shown))
+            assert np.linalg.norm(shown - template) < 0.03 * np.linalg.norm(shown)

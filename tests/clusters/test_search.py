@@ -286,7 +286,7 @@ def test_threads_change_nothing(workshop: Any, found: SearchResult, many: tuple[
     threads = numba.get_num_threads()
     try:
         numba.set_num_threads(1)
-        alone = search(workshop, many[0], np.random.default_rng(29), workers=1)
+        alone = search(workshop, many[0], np.random.default_rng(29))
     finally:
         numba.set_num_threads(threads)
     np.testing.assert_array_equal(alone.sources.patterns, found.sources.patterns)

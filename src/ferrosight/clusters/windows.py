@@ -21,8 +21,10 @@ N_PARAMETERS = 4
 #: A source may move this far from its window's middle before the window is cut anew, voxels.
 MAX_SHIFT = 0.66
 _MAX_STEPS = 20
-#: A step that lowers χ² by less ends a fit: a hundredth of a standard deviation, squared, many times over.
-_CONVERGED = 0.01
+#: A step that lowers χ² by less, or by less than this share of it, ends a fit: a tenth of a standard deviation.
+_CONVERGED, _CONVERGED_SHARE = 0.01, 2e-5
+#: So many steps that end at the bound of the shift end a fit too: its window is to be cut anew.
+_AT_BOUND = 2
 _Q_FLOOR = 1e-4
 _Q_STARTS = np.array([0.06, 0.25, 1.0, 4.0, 20.0])
 #: Which of them are tried at every position, and at how many of the best positions the others.
@@ -347,6 +349,7 @@ def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gra
     if chi2 < 0.0:
         return q, chi2, -1
     damping = 1e-2
+    at_bound = 0
     for count in range(_MAX_STEPS):
         damped[:] = gram
         for p in range(N_PARAMETERS):
@@ -367,7 +370,8 @@ def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gra
             shift[:] = trial
             damping = max(damping * 0.2, 1e-6)
             chi2 = linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient)
-            if gain < _CONVERGED:
+            at_bound = at_bound + 1 if np.abs(shift).max() >= MAX_SHIFT else 0
+            if gain < _CONVERGED + _CONVERGED_SHARE * chi2 or at_bound == _AT_BOUND:
                 return q, chi2, count + 1
         else:
             damping *= 5.0
