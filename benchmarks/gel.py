@@ -53,7 +53,7 @@ def main() -> None:
     print_table(rows)
     measured = {
         "real gel, 11.7 T: dipoles accepted at q ≤ 0.05 (MRI-PDQ: 86–102 in two of eight slices)": f"{dipoles}",
-        "real gel: accepted of the opposite polarity, which nothing there has": f"{counts['opposite']}",
+        "real gel: candidates of the opposite polarity at the score of the accepted": f"{counts['opposite']}",
         "real gel: whole command, two cores, compiled (MRI-PDQ: 169 s)": f"{result['wall_s']} s, "
         f"{result['peak_rss_mb']} MB",
     }

@@ -26,7 +26,7 @@ _MIN_STRIP = 0.075
 #: Larger projections are binned: the page stays small, and a screen shows no more anyhow.
 _MAX_PIXELS = 512
 #: Voxels darker than this, relative to their surroundings, count as part of a dark rim.
-_RIM = 0.6
+_RIM = 0.8
 #: A rim is as thick as this at most, and a dark patch wider than this is no cluster's void.
 _RIM_VOXELS, _WIDE_VOXELS = 4, 11
 
