@@ -13,7 +13,16 @@ from scipy import stats
 
 from ferrosight.clusters.fit import Sources, unfitted
 from ferrosight.clusters.prepare import PAD
-from ferrosight.clusters.search import SAME_PLACE, SearchResult, drop_duplicates, find_places
+from ferrosight.clusters.search import (
+    _STARTED,
+    SAME_PLACE,
+    SearchResult,
+    _away_from,
+    _ended_elsewhere,
+    _likely_classes,
+    drop_duplicates,
+    find_places,
+)
 from ferrosight.physics.cluster_signal import PATTERNS
 from ferrosight.types import Scan
 
@@ -67,23 +76,17 @@ def test_most_places_tried_keep_a_source(in_noise: list[SearchResult]) -> None:
 
 
 def test_noise_has_no_favourite_class(in_noise: list[SearchResult]) -> None:
-    """Signs alike, patterns alike that cubes turn into each other, and the same scores.
-
-    The other two kinds differ: along the faces' axes (dipole, x2-y2) and between them (xz, yz, xy).
-    """
+    """Signs alike, patterns alike, and the same scores."""
     counts = sum(class_counts(result.sources) for result in in_noise)
     assert counts.sum() > 100
-    signs = counts.sum(axis=0)
-    assert stats.chisquare(signs).pvalue > 1e-3
-    for alike in ([0, 4], [1, 2, 3]):
-        assert stats.chisquare(counts[alike].ravel()).pvalue > 1e-3
+    assert stats.chisquare(counts.sum(axis=0)).pvalue > 1e-3
+    assert stats.chisquare(counts.sum(axis=1)).pvalue > 1e-3
     dipoles = np.concatenate([r.sources.score[r.sources.patterns == 0] for r in in_noise])
     others = np.concatenate([r.sources.score[r.sources.patterns > 0] for r in in_noise])
     assert stats.ks_2samp(dipoles, others).pvalue > 1e-3
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="on cubes noise makes 1.5 times as many dipoles and x2-y2 as xz, yz and xy")
 def test_noise_has_the_same_number_of_all_ten_classes(workshop: Any) -> None:
     rng = np.random.default_rng(19)
     scan = workshop.simulate_points((44, 42, 40), [], [])
@@ -181,32 +184,47 @@ def test_a_source_counts_by_its_score_not_by_its_strength(
     np.testing.assert_array_less(apart, 0.5)
 
 
-_BETWEEN = (
-    "screened at voxel centres only: at a corner z is 3.9 where the fit would score 11, and 4.8 where it would 18"
-)
-
-
-@pytest.mark.parametrize(
-    "offset",
-    [
-        (0.0, 0.0, 0.0),
-        pytest.param((0.5, 0.0, 0.0), marks=pytest.mark.xfail(reason=_BETWEEN, strict=False)),
-        pytest.param((0.0, 0.0, 0.5), marks=pytest.mark.xfail(reason=_BETWEEN, strict=False)),
-        pytest.param((0.5, 0.5, 0.0), marks=pytest.mark.xfail(reason=_BETWEEN, strict=False)),
-        pytest.param((0.5, 0.5, 0.5), marks=pytest.mark.xfail(reason=_BETWEEN, strict=False)),
-    ],
-)
-def test_a_source_is_found_wherever_in_its_voxel_it_lies(
-    workshop: Any, offset: tuple[float, float, float], rng: np.random.Generator
-) -> None:
-    """Middle, faces, edge, corner of a voxel; fits at the corner score 11, elsewhere 20 to 30."""
+def find_between(
+    workshop: Any, offset: tuple[float, float, float], n_draws: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Whether each of eight sources, ``offset`` from a voxel's middle, comes back as a dipole (draw, source)."""
     steps = np.array([6, 17])
     places = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3) + np.array(offset)
     scan = workshop.simulate_points((24, 24, 24), places, [0.1] * 8)
-    result = workshop.search(workshop.add_noise(scan, 1 / 60, rng), 1 / 60)
-    strong = result.sources.pick((result.sources.score > 6) & (result.sources.patterns == 0))
-    assert len(strong) == 8
-    np.testing.assert_array_less(nearest(strong, places)[1], 0.7)
+    found = []
+    for _ in range(n_draws):
+        sources = workshop.search(workshop.add_noise(scan, 1 / 60, rng), 1 / 60).sources
+        strong = sources.pick((sources.score > 6) & (sources.patterns == 0))
+        assert len(strong) <= 8
+        found.append(nearest(strong, places)[1] < 0.5)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("offset", [(0.0, 0.0, 0.0), (0.5, 0.0, 0.0), (0.5, 0.5, 0.0), (0.5, 0.5, 0.5)])
+def test_a_source_is_found_wherever_in_its_voxel_it_lies(
+    workshop: Any, offset: tuple[float, float, float], rng: np.random.Generator
+) -> None:
+    """Middle, face, edge, corner of a voxel; fits at the corner score 9 to 13, elsewhere 18 to 33."""
+    assert find_between(workshop, offset, 2, rng).all()
+
+
+@pytest.fixture(scope="module")
+def above_a_face(workshop: Any) -> NDArray[np.bool_]:
+    return find_between(workshop, (0.0, 0.0, 0.5), 8, np.random.default_rng(3))
+
+
+def test_a_source_on_the_face_across_b0_is_nearly_always_found(above_a_face: NDArray[np.bool_]) -> None:
+    assert above_a_face.mean() > 0.9
+
+
+_FOURTH = (
+    "three classes of a place are refined: the dipole that starts fourth (10.8 after 12.7, 12.1, 11.4) would score 22.8"
+)
+
+
+@pytest.mark.xfail(reason=_FOURTH)
+def test_a_source_on_the_face_across_b0_is_always_found(above_a_face: NDArray[np.bool_]) -> None:
+    assert above_a_face.all()
 
 
 @pytest.mark.parametrize("signs", [(1, 1), (1, -1)])
@@ -296,6 +314,76 @@ def test_threads_change_nothing(workshop: Any, found: SearchResult, many: tuple[
 
 
 # Parts ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_patterns", [len(PATTERNS), 1])
+def test_the_likely_classes_are_those_of_the_largest_statistic_beside_a_place(
+    n_patterns: int, rng: np.random.Generator
+) -> None:
+    """Against a loop over the 27 voxels around, at the image's corners too."""
+    shape = (7, 6, 5)
+    evidence = rng.normal(size=(n_patterns, *shape)).astype(np.float32)
+    places = np.concatenate([rng.integers(0, shape, (40, 3)), [[0, 0, 0], [6, 5, 4], [0, 5, 2]]])
+    rows, kinds = _likely_classes(evidence, places)
+    n_started = min(_STARTED, 2 * n_patterns)
+    np.testing.assert_array_equal(rows, np.repeat(np.arange(len(places)), n_started))
+    for place, started in zip(places, kinds.reshape(-1, n_started), strict=True):
+        near = evidence[(slice(None), *(slice(max(p - 1, 0), p + 2) for p in place))].reshape(n_patterns, -1)
+        # twice the pattern, one more for the negative sign
+        largest = np.column_stack([near.max(axis=1), -near.min(axis=1)]).ravel()
+        np.testing.assert_array_equal(started, np.argsort(-largest)[:n_started])
+
+
+def test_both_signs_are_as_likely_as_the_map_says(rng: np.random.Generator) -> None:
+    """Turning the map's sign turns the sign of every class; what never has a sign is not said to have it."""
+    evidence = rng.normal(size=(5, 9, 9, 9)).astype(np.float32)
+    places = rng.integers(0, 9, (30, 3))
+    rows, kinds = _likely_classes(evidence, places)
+    same, turned = _likely_classes(-evidence, places)
+    np.testing.assert_array_equal(same, rows)
+    np.testing.assert_array_equal(turned, kinds ^ 1)
+    evidence = np.abs(evidence)
+    _, kinds = _likely_classes(evidence, places)
+    assert (kinds % 2 == 0).all()
+
+
+@pytest.mark.xfail(reason="an array of no places cannot be folded by -1", raises=ValueError)
+def test_no_places_have_no_likely_classes() -> None:
+    rows, kinds = _likely_classes(np.ones((5, 9, 9, 9), np.float32), np.zeros((0, 3), np.int64))
+    assert len(rows) == len(kinds) == 0
+
+
+def test_places_beside_known_ones_are_left_out(rng: np.random.Generator) -> None:
+    """Within one voxel's edge, as the crow flies, whatever the voxel's shape; and all stay where none is known."""
+    edges = np.array([0.6, 1.9, 0.88])
+    places, known = rng.integers(0, 12, (200, 3)), rng.uniform(0, 12, (60, 3))
+    apart = np.linalg.norm((places[:, None] - known[None]) * edges, axis=2).min(axis=1)
+    kept = _away_from(known, places, edges)
+    np.testing.assert_array_equal(kept, places[apart > 1])
+    assert 0 < len(kept) < len(places)
+    np.testing.assert_array_equal(_away_from(np.zeros((0, 3)), places, edges), places)
+    assert _away_from(known, places[:0], edges).shape == (0, 3)
+
+
+def test_fits_are_asked_again_where_they_ended_away_from_every_start() -> None:
+    starts = np.array([[5, 5, 5], [12, 12, 12], [20, 5, 5]])
+    #: beside its own start, beside another's, elsewhere, the same place once more, elsewhere but weak
+    ends = np.array([[5.4, 5.2, 5.9], [12.0, 11.3, 12.0], [20.1, 8.2, 5.0], [19.8, 7.9, 5.3], [9.0, 5.0, 20.0]])
+    gains = np.array([50.0, 50.0, 30.0, 80.0, 4.0])
+    fitted = unfitted(np.zeros(5, np.int64), np.ones(5, np.int64), np.round(ends).astype(np.int64), 1)
+    fitted = dataclasses.replace(
+        fitted,
+        shifts=ends - np.round(ends),
+        chi2=np.full(5, 300.0),
+        chi2_background=300 + gains,
+        n_data=np.full(5, 162),
+        steps=np.ones(5, np.int64),
+    )
+    np.testing.assert_array_equal(_ended_elsewhere(fitted, starts, np.ones(3)), [[20, 8, 5]])
+    # a voxel twice as long: one beside is elsewhere, too
+    far = _ended_elsewhere(fitted, starts, np.array([1.0, 2.0, 1.0]))
+    np.testing.assert_array_equal(far, [[12, 11, 12], [20, 8, 5]])
+    assert len(_ended_elsewhere(fitted.pick(np.zeros(0, np.int64)), starts, np.ones(3))) == 0
 
 
 def test_of_sources_at_one_place_the_strongest_stays() -> None:
