@@ -22,7 +22,6 @@ from ferrosight.physics.cluster_signal import (
     SignalTable,
     Supports,
     build_signal_table,
-    cell_average,
     integrate_signal,
     interpolate_signal,
     pattern_matrix,
@@ -31,6 +30,7 @@ from ferrosight.physics.cluster_signal import (
     window_voxels,
 )
 from ferrosight.physics.dipole import harmonic_pattern
+from ferrosight.physics.fine_cells import cell_average
 from ferrosight.types import AxisSupport
 
 FULL: Supports = (AxisSupport(), AxisSupport(), AxisSupport())

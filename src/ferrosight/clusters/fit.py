@@ -24,7 +24,8 @@ from ferrosight.clusters.windows import (
     measure_phase_chi2,
     tabulate_starts,
 )
-from ferrosight.physics.cluster_signal import SignalTable, cell_average, interpolate_signal
+from ferrosight.physics.cluster_signal import SignalTable, interpolate_signal
+from ferrosight.physics.fine_cells import cell_average
 
 #: Half width, in voxels, of the cube on which a source's factor is kept for its neighbours.
 BLOCK_HALF = 8

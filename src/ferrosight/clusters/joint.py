@@ -32,7 +32,8 @@ from ferrosight.clusters.windows import (
     project_background,
     solve_factor,
 )
-from ferrosight.physics.cluster_signal import HALF, cell_average, interpolate_signal
+from ferrosight.physics.cluster_signal import HALF, interpolate_signal
+from ferrosight.physics.fine_cells import cell_average
 
 #: At most so many neighbours are freed, the nearest.
 MAX_NEIGHBOURS = 4

@@ -185,7 +185,8 @@ def _likely_classes(
     z = evidence[:, around[..., 0], around[..., 1], around[..., 2]]
     # (pattern, sign, place): the largest statistic of either sign, 0 where there is none of that sign.
     largest = np.stack([z.max(axis=2, initial=0.0), -z.min(axis=2, initial=0.0)], axis=1)
-    kinds = np.argsort(-largest.reshape(-1, len(places)), axis=0, kind="stable")[:_STARTED].T
+    by_class = largest.reshape(2 * len(evidence), len(places))
+    kinds = np.argsort(-by_class, axis=0, kind="stable")[:_STARTED].T
     return np.repeat(np.arange(len(places)), kinds.shape[1]), kinds.reshape(-1)
 
 

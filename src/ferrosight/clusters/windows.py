@@ -76,6 +76,7 @@ def solve_factor(low, rhs):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=True)
 def dot(one, other):  # type: ignore[no-untyped-def]
+    """Sum of products of two float32 rows, added up in float32."""
     total = np.float32(0.0)
     for v in range(len(one)):
         total += one[v] * other[v]
