@@ -1,0 +1,103 @@
+"""Which polarity is iron's: read from the data only where chance cannot explain them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from ferrosight.clusters.calibrate import fit_tail
+from ferrosight.clusters.fit import Sources, unfitted
+from ferrosight.clusters.polarity import COMPLETE, Polarity, _read_from_data, decide_polarity
+from ferrosight.clusters.search import SearchResult
+from ferrosight.types import PhaseSign
+
+SHAPE = (20, 20, 20)
+
+
+def make_sources(scores: NDArray[np.float64], patterns: NDArray[np.int64], signs: NDArray[np.int64]) -> Sources:
+    """Sources that were fitted with these scores."""
+    n = len(scores)
+    blank = unfitted(patterns, signs, np.zeros((n, 3), np.int64), 1)
+    chi2 = np.full(n, 300.0)
+    return replace(
+        blank, chi2=chi2, chi2_background=chi2 + scores**2, n_data=np.full(n, 162), steps=np.ones(n, np.int64)
+    )
+
+
+def decide(
+    iron: list[float], other: list[float], stated: PhaseSign, eligible: NDArray[np.bool_] | None = None
+) -> Polarity:
+    """Dipoles of negative and of positive q among forty decoys of noise, in a map of unit spread."""
+    rng = np.random.default_rng(1)
+    decoys = np.sqrt(COMPLETE**2 + 2 * rng.exponential(size=40))
+    scores = np.concatenate([iron, other, decoys])
+    signs = np.concatenate([np.full(len(iron), -1), np.full(len(other), 1), rng.choice([-1, 1], 40)])
+    patterns = np.concatenate([np.zeros(len(iron) + len(other)), rng.integers(1, 5, 40)]).astype(np.int64)
+    sources = make_sources(scores, patterns, signs)
+    noise = rng.standard_normal((5, *SHAPE)).astype(np.float32)
+    found = SearchResult(sources, None, None, noise, 100, None)  # type: ignore[arg-type]
+    allowed = np.ones(len(scores), np.bool_) if eligible is None else eligible
+    return decide_polarity(found, allowed, np.ones(SHAPE, np.bool_), stated)
+
+
+@pytest.mark.parametrize("stated", [PhaseSign.POSITIVE, PhaseSign.NEGATIVE])
+def test_what_is_stated_stands_whatever_the_data_say(stated: PhaseSign) -> None:
+    polarity = decide([20.0, 15.0], [4.5], stated)
+    assert (polarity.sign, polarity.phase_sign, polarity.source) == (int(stated), stated, "stated")
+    assert polarity.opposite is not None
+
+
+def test_one_candidate_beyond_doubt_decides() -> None:
+    polarity = decide([20.0], [4.2], PhaseSign.UNKNOWN)
+    assert polarity.phase_sign is PhaseSign.NEGATIVE
+    assert "decided by the data" in polarity.source
+
+
+def test_candidates_of_both_polarities_decide_nothing() -> None:
+    polarity = decide([20.0], [18.0], PhaseSign.UNKNOWN)
+    assert polarity.phase_sign is PhaseSign.UNKNOWN
+    assert polarity.sign == 0
+    assert polarity.opposite is None
+
+
+def test_nothing_decides_nothing() -> None:
+    assert decide([], [], PhaseSign.UNKNOWN).phase_sign is PhaseSign.UNKNOWN
+
+
+def test_what_is_not_eligible_has_no_say() -> None:
+    """A vein of the one polarity does not decide, nor keep the other from deciding."""
+    eligible = np.ones(42, np.bool_)
+    eligible[0] = False
+    assert decide([20.0], [18.0], PhaseSign.UNKNOWN, eligible).phase_sign is PhaseSign.POSITIVE
+
+
+@pytest.mark.parametrize("n_other", range(6))
+@pytest.mark.parametrize("n_iron", [3, 12, 40])
+def test_many_of_one_polarity_decide_by_the_sign_test(n_iron: int, n_other: int) -> None:
+    """The chance is scipy's binomial test; the counts must be more lopsided than ten to one as well."""
+    tail = fit_tail(np.sqrt(COMPLETE**2 + 2 * np.random.default_rng(2).exponential(size=200)), 8, COMPLETE)
+    at = np.linspace(4, 9, 5001)
+    expected = 2 * tail.expected_false(at)
+    # likely each, certain none
+    score = float(at[np.flatnonzero(expected < 0.5)[0]])
+    scores = np.full(n_iron + n_other, score)
+    signs = np.concatenate([np.ones(n_iron), -np.ones(n_other)])
+    decided, _ = _read_from_data(scores, signs, tail)
+    chance = stats.binomtest(n_other, n_iron + n_other, 0.5).pvalue
+    sure = chance < 1e-3 and n_iron > 10 * max(n_other, 1)
+    assert decided is (PhaseSign.POSITIVE if sure else PhaseSign.UNKNOWN)
+    mirrored, _ = _read_from_data(scores, -signs, tail)
+    assert mirrored is (PhaseSign.NEGATIVE if sure else PhaseSign.UNKNOWN)
+
+
+def test_a_real_source_of_the_other_polarity_does_not_speak_for_the_null() -> None:
+    """A calcification of twenty standard deviations leaves the opposite null as it is without it."""
+    with_it, without = (decide([15.0], other, PhaseSign.NEGATIVE) for other in ([20.0, 4.2], [4.2]))
+    assert with_it.opposite is not None
+    assert without.opposite is not None
+    at = np.array([4.5, 6.0, 9.0])
+    np.testing.assert_allclose(with_it.opposite.expected_false(at), without.opposite.expected_false(at))
