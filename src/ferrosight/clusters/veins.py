@@ -325,7 +325,7 @@ def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, good
     ``found`` (8,) with strength, radius, axis and place.
     """
     chi2 = np.empty(len(axes))
-    strength = np.empty(len(axes))
+    strength = np.zeros(len(axes))
     axis, place = np.empty(3), np.empty(3)
     for i in range(len(axes)):
         chi2[i] = np.inf
@@ -336,9 +336,13 @@ def _fit_cylinder(window, ratios, b0, edges, voxels, basis, q, start, axes, good
             tried = _chi2(window, ratios, b0, edges, voxels, basis, q * share, axis, place, _RADII[1], _COARSE)
             if tried < chi2[i]:
                 chi2[i], strength[i] = tried, q * share
-    lowest = chi2.min()
-    if nothing - lowest < _LEAST_SHARE * (nothing - good):
-        return lowest
+    first = np.argmin(chi2)
+    axis[:] = axes[first]
+    place[:] = start
+    _settle(axis, place)
+    _keep(found, strength[first], _RADII[1], axis, place)
+    if nothing - chi2[first] < _LEAST_SHARE * (nothing - good):
+        return chi2[first]
     lowest = np.inf
     for i in np.argsort(chi2)[:_N_REFINED]:
         axis[:] = axes[i]

@@ -34,7 +34,7 @@ def sin_cos(x):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, fastmath=True, inline="always")
 def sinc(x):  # type: ignore[no-untyped-def]
-    """sin(x)/x, right to 2e-9."""
+    """sin(x)/x, right to 3e-9."""
     sine, _ = sin_cos(x)
     z = x * x
     return 1.0 - z * (1 / 6 - z / 120) if z < 1e-4 else sine / x
