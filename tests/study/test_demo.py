@@ -98,3 +98,10 @@ def test_the_demo_finds_most_of_what_was_put_in(tmp_path):
     report = outcome.study.visits[0].report
     assert report is not None
     assert report.stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="11 of 15 are found: four of the clusters of one or two cells are missed")
+def test_the_demo_finds_twelve_of_fifteen(tmp_path):
+    """What the demo should show."""
+    assert run_demo(tmp_path / "demo").comparison.n_found >= 12
