@@ -1,9 +1,10 @@
-"""Screening: at every voxel, how much better a far-field pattern explains the phase than background does.
+"""Screening: at every voxel, how much better a weak source explains phase and magnitude than background does.
 
-The complex signal is demodulated by its own smooth background; what remains of the phase, weighted by its
-precision, is fitted at every voxel with pattern + quadratic background in a window. The statistic is the
-pattern's amplitude over its error, with the error scaled by the *local* residual: that studentisation is
-what keeps structure from looking like clusters. The pattern is tried at every half voxel, because a weak
+The complex signal is divided by its own smooth background; what remains of phase and magnitude, weighted by
+its precision, is fitted at every voxel with lobes and void + quadratic backgrounds in a window. The statistic is
+the source's amplitude over its error, with the error scaled by the *local* residual of each: that studentisation
+is what keeps structure from looking like clusters. The void tells as much as the lobes where magnitude is
+smooth, and next to nothing where it is not. The pattern is tried at every half voxel, because a weak
 source between voxels looks little like one at a voxel's middle: searched at the middles only, one at a
 corner keeps a fifth of its statistic.
 """
@@ -35,16 +36,18 @@ _N_PAIRS = N_BACKGROUND * (N_BACKGROUND + 1) // 2
 _BATCH = 256
 
 
-def flatten_phase(
+def flatten_signal(
     signal: NDArray[np.complex64], weights: NDArray[np.float32], ratios: NDArray[np.float64], sigma_voxels: list[float]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Phase at the first echo (x, y, z) with its smooth background taken off, and its weight (1/variance).
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Phase at the first echo, darkness and weight (1/variance), (x, y, z) each, the smooth background taken off.
 
     ``signal`` complex64 (echo, x, y, z) in units of its noise. The background is the signal itself smoothed
-    as a complex number, so that nothing is unwrapped.
+    as a complex number, so that nothing is unwrapped. Darkness is the share of the magnitude that is missing;
+    its echoes are weighed like those of the phase.
     """
     weight = np.zeros(signal.shape[1:])
     weighted = np.zeros(signal.shape[1:])
+    missing = np.zeros(signal.shape[1:])
     for echo, ratio, inside in zip(signal, ratios, weights, strict=True):
         known = np.where(inside > 0, echo, 0)
         smooth = ndimage.gaussian_filter(known.real, sigma_voxels) + 1j * ndimage.gaussian_filter(
@@ -54,15 +57,19 @@ def flatten_phase(
         precision = np.abs(known) ** 2 * ratio**2
         weight += precision
         weighted += precision * phase / ratio
-    phase = np.divide(weighted, weight, out=np.zeros_like(weighted), where=weight > 0)
-    return phase.astype(np.float32), weight.astype(np.float32)
+        # Not the size of the complex mean, which falls where the phase is steep; and over what is known only,
+        # lest everything beside a face seem bright.
+        size, share = (ndimage.gaussian_filter(a.astype(float), sigma_voxels) for a in (np.abs(known), inside > 0))
+        missing += precision * (1 - np.abs(known) * share / np.maximum(size, 1e-9))
+    phase, dark = (np.divide(a, weight, out=np.zeros_like(a), where=weight > 0) for a in (weighted, missing))
+    return phase.astype(np.float32), dark.astype(np.float32), weight.astype(np.float32)
 
 
-def weak_phases(table: SignalTable, offset: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Phase (voxel,) over q of a weak source ``offset`` (3,) voxels from a window's middle."""
+def draw_weak_source(table: SignalTable, offset: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Phase and darkness (2, voxel) of a weak source ``offset`` (3,) voxels from a window's middle."""
     signal = np.empty(len(table.voxels), np.complex64)
     interpolate_value(table.values, table.matrix, table.edges, table.voxels, _WEAK_Q, offset, signal)
-    return np.asarray(np.angle(signal) / _WEAK_Q, dtype=np.float32)
+    return np.array([np.angle(signal), 1 - np.abs(signal)], dtype=np.float32)
 
 
 class Screener:
@@ -76,94 +83,104 @@ class Screener:
         self._sigma_voxels = [float(_BACKGROUND_EDGES / edge) for edge in data.edges]
         self._voxels = data.voxels
         self._basis = background_basis(data.voxels)
-        middle = np.zeros(3)
         far = np.linalg.norm(data.voxels * data.edges, axis=1) >= _CORE
-        # (pattern · template, voxel): the whole pattern at every offset, then the hollow one.
+        # (pattern · shape, phase or darkness, voxel): the whole source at every offset, then its far phase alone.
         shapes = np.concatenate(
             [
-                [*(weak_phases(table, offset) for offset in OFFSETS), weak_phases(table, middle) * far]
+                [
+                    *(draw_weak_source(table, offset) for offset in OFFSETS),
+                    draw_weak_source(table, np.zeros(3)) * [far, np.zeros_like(far)],
+                ]
                 for table in tables
             ]
         )
-        shapes /= np.linalg.norm(shapes, axis=1, keepdims=True)
         self._n_patterns = len(tables)
-        self._shapes = np.ascontiguousarray(shapes.T, dtype=np.float32)
+        self._shapes = np.ascontiguousarray(shapes.transpose(1, 2, 0), dtype=np.float32)
         rows, columns = np.tril_indices(N_BACKGROUND)
-        # What is summed over a window with its weights: background by background, shape by shape, and across.
-        self._products = np.ascontiguousarray(
-            np.concatenate(
-                [
-                    self._basis[rows] * self._basis[columns],
-                    shapes**2,
-                    (self._basis[:, None] * shapes[None]).reshape(-1, shapes.shape[1]),
-                ]
-            ).T,
-            dtype=np.float32,
-        )
+        # What is summed over a window with its weights: background by background; then, for phase and for
+        # darkness, shape by shape and across.
+        products = [self._basis[rows] * self._basis[columns]]
+        for part in shapes.transpose(1, 0, 2):
+            products += [part**2, (self._basis[:, None] * part[None]).reshape(-1, part.shape[1])]
+        self._products = np.ascontiguousarray(np.concatenate(products).T, dtype=np.float32)
 
     def screen(self, signal: NDArray[np.complex64]) -> NDArray[np.float32]:
         """Studentised statistic (pattern, x, y, z) of every pattern at every voxel of the search mask.
 
-        The one of largest size over the places in the voxel, with its sign. ``signal`` is the scan's, with the
+        The largest over the places in the voxel and both signs, with the sign that has it; 0 where neither is
+        above. ``signal`` is the scan's, with the
         phase of explained sources taken off.
         """
-        phase, weight = flatten_phase(signal, self._weights, self._ratios, self._sigma_voxels)
+        phase, dark, weight = flatten_signal(signal, self._weights, self._ratios, self._sigma_voxels)
         weight /= np.float32(np.median(weight[weight > 0]))
         out = np.zeros((self._n_patterns, *signal.shape[1:]), np.float32)
         windows = (self._voxels, self._basis, self._shapes, self._products)
-        _screen_voxels(phase, weight, np.argwhere(self._mask), windows, out)
+        _screen_voxels(np.stack([phase, dark]), weight, np.argwhere(self._mask), windows, out)
         return out
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _screen_voxels(phase, weight, places, windows, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` (pattern, x, y, z) at every place whose window holds enough."""
+def _screen_voxels(images, weight, places, windows, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (pattern, x, y, z) at every place whose window holds enough. ``images``: phase and darkness."""
     voxels, basis, shapes, products = windows
     n = len(voxels)
-    n_shapes = shapes.shape[1]
+    n_shapes = shapes.shape[2]
     for batch in prange((len(places) + _BATCH - 1) // _BATCH):
         first = batch * _BATCH
         size = min(_BATCH, len(places) - first)
-        phases = np.empty((size, n), np.float32)
+        values = np.empty((2, size, n), np.float32)
         weights = np.empty((size, n), np.float32)
         used = np.empty(size, np.int64)
         for b in range(size):
-            used[b] = _cut_phase(phase, weight, places[first + b], voxels, phases[b], weights[b])
+            used[b] = _cut_images(images, weight, places[first + b], voxels, values[:, b], weights[b])
         # All sums over windows at once, as matrix products: that is where the time goes.
         sums = np.dot(weights, products)
-        coefficients = np.dot(weights * phases, basis.T)
         factors = np.empty((size, N_BACKGROUND, N_BACKGROUND))
         for b in range(size):
-            if used[b] >= 3 * N_BACKGROUND and not _solve_background(sums[b], coefficients[b], factors[b]):
+            if used[b] >= 3 * N_BACKGROUND and not _factorise_background(sums[b], factors[b]):
                 used[b] = 0
-        phases -= np.dot(coefficients, basis)
-        weights *= phases
-        tops = np.dot(weights, shapes)
+        tops = np.empty((2, size, n_shapes), np.float32)
+        left = np.zeros((2, size))
+        for part in range(2):
+            weighted = weights * values[part]
+            coefficients = np.dot(weighted, basis.T)
+            for b in range(size):
+                if used[b] >= 3 * N_BACKGROUND:
+                    solve_factor(factors[b], coefficients[b])
+            residual = values[part] - np.dot(coefficients, basis)
+            weighted = weights * residual
+            tops[part] = np.dot(weighted, shapes[part])
+            for b in range(size):
+                left[part, b] = dot(weighted[b], residual[b])
+        norms = np.empty((2, n_shapes), np.float32)
         across = np.empty((N_BACKGROUND, n_shapes), np.float32)
         for b in range(size):
             if used[b] >= 3 * N_BACKGROUND:
-                left = dot(weights[b], phases[b])
+                for part in range(2):
+                    begin = _N_PAIRS + part * (1 + N_BACKGROUND) * n_shapes
+                    _norm_shapes(sums[b, begin:], factors[b], across, norms[part])
                 x, y, z = places[first + b]
-                _fit_shapes(sums[b], tops[b], factors[b], left, used[b], across, out[:, x, y, z])
+                _fit_shapes(tops[:, b], norms, left[:, b], used[b] - N_BACKGROUND - 1, out[:, x, y, z])
 
 
 @njit(cache=True, fastmath=True)
-def _cut_phase(phase, weight, place, voxels, phases, weights):  # type: ignore[no-untyped-def]
-    """Copy a window of phase and weight; returns how many voxels have a weight."""
-    nx, ny, nz = phase.shape
+def _cut_images(images, weight, place, voxels, values, weights):  # type: ignore[no-untyped-def]
+    """Copy a window of both images and of their weight; returns how many voxels have a weight."""
+    nx, ny, nz = weight.shape
     used = 0
     for v in range(len(voxels)):
         x, y, z = place[0] + voxels[v, 0], place[1] + voxels[v, 1], place[2] + voxels[v, 2]
         inside = 0 <= x < nx and 0 <= y < ny and 0 <= z < nz
-        phases[v] = phase[x, y, z] if inside else 0.0
+        values[0, v] = images[0, x, y, z] if inside else 0.0
+        values[1, v] = images[1, x, y, z] if inside else 0.0
         weights[v] = weight[x, y, z] if inside else 0.0
         used += weights[v] > 0.0
     return used
 
 
 @njit(cache=True, fastmath=True)
-def _solve_background(sums, coefficients, low):  # type: ignore[no-untyped-def]
-    """The weighted quadratic background of a window, in place; ``low`` is filled with the Gram factor."""
+def _factorise_background(sums, low):  # type: ignore[no-untyped-def]
+    """Gram factor of a window's weighted quadratic background; False where it holds too little for one."""
     at = 0
     for r in range(N_BACKGROUND):
         for c in range(r + 1):
@@ -171,19 +188,16 @@ def _solve_background(sums, coefficients, low):  # type: ignore[no-untyped-def]
             at += 1
     for r in range(N_BACKGROUND):
         low[r, r] += 1e-6 * low[0, 0] + 1e-30
-    if not factorise(low):
-        return False
-    solve_factor(low, coefficients)
-    return True
+    return factorise(low)
 
 
 @njit(cache=True, fastmath=True)
-def _fit_shapes(sums, tops, low, left, used, across, best):  # type: ignore[no-untyped-def]
-    """The statistic of largest size over each pattern's shapes, into ``best`` (pattern,)."""
-    n_shapes = len(tops)
-    norms = sums[_N_PAIRS : _N_PAIRS + n_shapes].copy()
+def _norm_shapes(sums, low, across, norms):  # type: ignore[no-untyped-def]
+    """Norm of what the background leaves of each shape, from its sums by itself and with the background."""
+    n_shapes = len(norms)
+    norms[:] = sums[:n_shapes]
     for r in range(N_BACKGROUND):
-        first = _N_PAIRS + (r + 1) * n_shapes
+        first = (r + 1) * n_shapes
         row = across[r]
         row[:] = sums[first : first + n_shapes]
         for m in range(r):
@@ -194,12 +208,30 @@ def _fit_shapes(sums, tops, low, left, used, across, best):  # type: ignore[no-u
         for t in range(n_shapes):
             row[t] *= by
             norms[t] -= row[t] * row[t]
-    dof = used - N_BACKGROUND - 1
+
+
+@njit(cache=True, fastmath=True)
+def _fit_shapes(tops, norms, left, dof, best):  # type: ignore[no-untyped-def]
+    """The largest statistic over each pattern's shapes and both signs, into ``best`` (pattern,), with its sign.
+
+    Phase and darkness are weighed by their own residuals; the phase changes its sign with the source, the
+    darkness does not.
+    """
+    precision = np.empty(2)
+    for part in range(2):
+        precision[part] = dof / max(left[part], 1e-30)
     for p in range(len(best)):
         for t in range(p * _N_SHAPES, (p + 1) * _N_SHAPES):
-            # A shape that the background explains tells nothing.
-            if norms[t] > 1e-6 * sums[_N_PAIRS + t]:
-                explained = tops[t] * tops[t] / norms[t]
-                z = tops[t] / np.sqrt(norms[t] * max((left - explained) / dof, 1e-30))
-                if abs(z) > abs(best[p]):
-                    best[p] = z
+            norm = norms[0, t] * precision[0] + norms[1, t] * precision[1]
+            if norm <= 0.0:
+                continue
+            lobes = tops[0, t] * precision[0]
+            void = tops[1, t] * precision[1]
+            top = abs(lobes) + void
+            if top <= 0.0:
+                continue
+            # What the source explains does not count as residual.
+            explained = top * top / norm
+            z = np.sqrt(explained * (2 * dof - 1) / max(2 * dof - explained, 1.0))
+            if z > abs(best[p]):
+                best[p] = z if lobes > 0.0 else -z
