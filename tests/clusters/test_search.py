@@ -213,17 +213,7 @@ def above_a_face(workshop: Any) -> NDArray[np.bool_]:
     return find_between(workshop, (0.0, 0.0, 0.5), 8, np.random.default_rng(3))
 
 
-def test_a_source_on_the_face_across_b0_is_nearly_always_found(above_a_face: NDArray[np.bool_]) -> None:
-    assert above_a_face.mean() > 0.9
-
-
-_FOURTH = (
-    "three classes of a place are refined: the dipole that starts fourth (10.8 after 12.7, 12.1, 11.4) would score 22.8"
-)
-
-
-@pytest.mark.xfail(reason=_FOURTH)
-def test_a_source_on_the_face_across_b0_is_always_found(above_a_face: NDArray[np.bool_]) -> None:
+def test_a_source_on_the_face_across_b0_is_found_though_decoys_start_better(above_a_face: NDArray[np.bool_]) -> None:
     assert above_a_face.all()
 
 

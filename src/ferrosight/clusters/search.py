@@ -37,7 +37,7 @@ _ONE_START = 1.0
 _EXPLAINS = 6.0
 #: Of a place's ten classes so many are started, those of the largest statistic beside it …
 _STARTED = 4
-#: … and so many refined, those with the best starts, if the start itself scores this.
+#: … and so many refined, those with the best starts, if the start itself scores this, and the one that screens best.
 _REFINED = 3
 _WORTH_REFINING = 2.5
 #: Fits scoring this are asked again where they ended.
@@ -166,10 +166,12 @@ def _fit_places(
     rows, kinds = _likely_classes(evidence, places)
     classes = unfitted(kinds // 2, 1 - 2 * (kinds % 2), places[rows], len(data.ratios))
     started = start_sources(data, classes, neighbours)
-    # Only the classes that start best are refined; which ones is decided alike for all.
+    # Only the class that screens best and those that start best are refined, alike for all: a start may lie so far
+    # from a source's strength that another class starts better there.
     order = np.lexsort((-started.score, rows))
     rank = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
-    chosen = order[(rank < _REFINED) & (started.score[order] > _WORTH_REFINING)]
+    screens_best = order == np.searchsorted(rows, rows[order])
+    chosen = order[((rank < _REFINED) & (started.score[order] > _WORTH_REFINING)) | screens_best]
     fitted = fit_sources(data, started.pick(chosen), neighbours, search=False)
     best = np.lexsort((-fitted.score, rows[chosen]))
     first = np.unique(rows[chosen][best], return_index=True)[1]
