@@ -52,7 +52,7 @@ def decide_polarity(
     """
     sources = found.sources
     spreads = class_spreads(found.residual_map, mask)
-    score = sources.score / spreads[sources.patterns]
+    score = sources.score / spreads[sources.patterns] / found.neighbour_spread
     dipole = (sources.patterns == 0) & eligible
     harmonics = fit_tail(score[(sources.patterns > 0) & eligible], _N_HARMONIC_CLASSES, COMPLETE)
     phase_sign, source = stated, "stated"

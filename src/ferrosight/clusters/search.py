@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
+from ferrosight.clusters.crowding import neighbour_spread
 from ferrosight.clusters.fit import (
     Neighbours,
     Sources,
@@ -52,7 +53,8 @@ class SearchResult:
     """What a search found.
 
     ``sources`` of all classes, strongest first; ``neighbours`` drawn from those that explain their
-    surroundings, ``own`` (n,) each source's row among them (-1: none); ``residual_map`` (pattern, x, y, z)
+    surroundings, ``own`` (n,) each source's row among them (-1: none); ``neighbour_spread`` (n,) what errors of
+    their models add to each source's score; ``residual_map`` (pattern, x, y, z)
     the screening map once the strong ones were explained; ``n_places`` how many places were fitted;
     ``data`` with its model error learnt.
     """
@@ -60,6 +62,7 @@ class SearchResult:
     sources: Sources
     neighbours: Neighbours
     own: NDArray[np.int64]
+    neighbour_spread: NDArray[np.float64]
     residual_map: NDArray[np.float32]
     n_places: int
     data: WindowData
@@ -110,7 +113,9 @@ def search_sources(
         neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
     found = drop_duplicates(found, data.edges)
     neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
-    return SearchResult(found, neighbours, _own_rows(found), evidence, n_places, data)
+    own = _own_rows(found)
+    spread = neighbour_spread(data, found, neighbours, own)
+    return SearchResult(found, neighbours, own, spread, evidence, n_places, data)
 
 
 def _own_rows(found: Sources) -> NDArray[np.int64]:

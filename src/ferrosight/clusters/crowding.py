@@ -1,0 +1,55 @@
+"""What neighbours leave in doubt: beside strong sources, errors of their model look like sources.
+
+The factor of a neighbour is known to the model error ε of the scan only. Over a source's window it leaves
+d = ε · rms(|S|·|O - 1|) in units of the noise, S the signal and O the neighbours' factor. Less weight for the
+voxels it changes (``fit.discount_neighbours``) is not enough, because such errors are alike in voxels side by side:
+they add to a score's variance as a field does, and by √(1 + d²) the scores of a null beside strong sources are
+wider than those of one far from any.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from ferrosight.clusters.fit import Neighbours, Sources, WindowData, cut_window, multiply_neighbours
+
+
+def neighbour_spread(
+    data: WindowData, sources: Sources, neighbours: Neighbours, own: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Standard deviation (n,) that errors of its neighbours' model give each source's score; 1 without neighbours.
+
+    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them.
+    """
+    doubt = np.zeros(len(sources))
+    volumes = data.signal, data.weights
+    blocks = neighbours.centres, neighbours.blocks
+    _measure_many(volumes, sources.centres, np.asarray(own, np.int64), data.voxels, blocks, doubt)
+    return np.asarray(np.sqrt(1 + (data.model_error * doubt) ** 2), dtype=np.float64)
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _measure_many(volumes, centres, own, voxels, neighbours, doubt):  # type: ignore[no-untyped-def]
+    """Fill ``doubt`` (n,) with the rms change that neighbours make in each window, of the echo with the largest."""
+    signal, weights = volumes
+    block_centres, blocks = neighbours
+    n_echoes, n = signal.shape[0], len(voxels)
+    for f in prange(len(doubt)):
+        data = np.empty((n_echoes, n), np.complex64)
+        weight = np.empty((n_echoes, n), np.float32)
+        other = np.empty((n_echoes, n), np.complex64)
+        cut_window(signal, weights, centres[f], voxels, data, weight)
+        multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
+        for e in range(n_echoes):
+            total, count, power = 0.0, 0, 0.0
+            for v in range(n):
+                if weight[e, v] > 0.0:
+                    change = other[e, v] - 1.0
+                    total += change.real**2 + change.imag**2
+                    power += data[e, v].real ** 2 + data[e, v].imag ** 2
+                    count += 1
+            if count:
+                # The signal's own mean: in a neighbour's void the data are dark, the error of the model is not.
+                doubt[f] = max(doubt[f], np.sqrt(total / count * power / count))
