@@ -132,7 +132,7 @@ class Workshop:
         screener = Screener(prepared, tables)
         data = window_data(prepared, tables)
         evidence = screener.screen(prepared.signal)
-        return search_sources(data, prepared.search_mask, screener, evidence, screen_z, on_progress)
+        return search_sources(data, prepared.search_mask, screener, evidence, screen_z, on_progress=on_progress)
 
     def moment_am2(self, q: float, voxel_mm: Sequence[float], echo_time_s: float) -> float:
         """Moment whose phase amplitude over the voxel's volume is ``q`` at an echo time."""

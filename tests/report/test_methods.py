@@ -34,7 +34,7 @@ def test_every_assumption_is_stated(gel: Any) -> None:
         "the 130 of them that score above 4.00",
         "scale 1.60 ± 0.12; 1 in pure noise",
         "the 700 places fitted",
-        "the score at which 1 false candidate is expected",
+        "the score at which 3 false candidates are expected",
         "the larger number was taken",
         "10.94 pg of iron",
         "Arbab 2004",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ferrosight.clusters.judge import Verdict, judge_sources
 from ferrosight.clusters.patches import draw_patches
-from ferrosight.clusters.point_spread import choose_point_spread
+from ferrosight.clusters.point_spread import choose_point_spread, other_point_spreads
 from ferrosight.clusters.polarity import COMPLETE, Polarity, decide_polarity
 from ferrosight.clusters.prepare import PAD, PointSpread, build_tables, prepare_scan, window_data
 from ferrosight.clusters.rows import tabulate_clusters, tabulate_nulls
@@ -53,7 +53,10 @@ def find_clusters(
     point_spread = choose_point_spread(scan, field_map, prepared, evidence)
     report("tabulating signals", 2)
     data = window_data(prepared, build_tables(scan, prepared, point_spread))
-    found = search_sources(data, prepared.search_mask, screener, evidence, config.screen_z, on_progress)
+    others = (build_tables(scan, prepared, other) for other in other_point_spreads(point_spread))
+    found = search_sources(
+        data, prepared.search_mask, screener, evidence, config.screen_z, others, on_progress=on_progress
+    )
     report("judging", 3)
     inside = _is_inside(found.sources.positions, prepared.inside)
     cylinder = _compare_likely(found, scan)

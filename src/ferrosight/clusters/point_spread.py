@@ -62,6 +62,12 @@ def choose_point_spread(
     return replace(best, description=_describe(best, len(judges), chi2))
 
 
+def other_point_spreads(chosen: PointSpread) -> tuple[PointSpread, ...]:
+    """The plain point spreads, without displacement, that were not chosen."""
+    plain = (replace(chosen, kind=kind, readout=Readout()) for kind in ("kspace", "box"))
+    return tuple(one for one in plain if (one.kind, one.readout) != (chosen.kind, chosen.readout))
+
+
 def _choose_readout(best: PointSpread, judge) -> PointSpread:  # type: ignore[no-untyped-def]
     """Try a displacement along each axis and sign, then its size along the best."""
     ahead = [replace(best, readout=Readout(axis, _FIRST_DISPLACEMENT)) for axis in range(3)]

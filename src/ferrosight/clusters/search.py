@@ -7,6 +7,7 @@ between the dipole of iron's polarity and the others afterwards is therefore iro
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,9 @@ from ferrosight.clusters.fit import (
     start_sources,
     unfitted,
 )
+from ferrosight.clusters.refit import refit_weak
 from ferrosight.clusters.screen import Screener
+from ferrosight.physics.cluster_signal import SignalTable
 from ferrosight.types import Progress
 
 #: Sources nearer than this (cube-root-of-voxel-volume units) cannot be told apart: the stronger is kept.
@@ -54,7 +57,8 @@ class SearchResult:
 
     ``sources`` of all classes, strongest first; ``neighbours`` drawn from those that explain their
     surroundings, ``own`` (n,) each source's row among them (-1: none); ``neighbour_spread`` (n,) what errors of
-    their models add to each source's score; ``residual_map`` (pattern, x, y, z)
+    their models add to each source's score; ``between`` (n, 4, 4) what the choice of the point spread adds to the
+    covariance of (q, shift); ``residual_map`` (pattern, x, y, z)
     the screening map once the strong ones were explained; ``n_places`` how many places were fitted;
     ``data`` with its model error learnt.
     """
@@ -63,6 +67,7 @@ class SearchResult:
     neighbours: Neighbours
     own: NDArray[np.int64]
     neighbour_spread: NDArray[np.float64]
+    between: NDArray[np.float64]
     residual_map: NDArray[np.float32]
     n_places: int
     data: WindowData
@@ -74,9 +79,13 @@ def search_sources(
     screener: Screener,
     evidence: NDArray[np.float32],
     screen_z: float,
+    other_tables: Iterable[tuple[SignalTable, ...]] = (),
     on_progress: Progress | None = None,
 ) -> SearchResult:
-    """Sources of all classes, starting from the ``evidence`` of the scan as it is."""
+    """Sources of all classes, starting from the ``evidence`` of the scan as it is.
+
+    ``other_tables`` are the signal tables of point spreads that weak sources may have instead.
+    """
 
     def report(what: str, done: int, total: int) -> None:
         if on_progress is not None:
@@ -112,10 +121,12 @@ def search_sources(
         found = fit_sources(data, found, neighbours, own, search=False)
         neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
     found = drop_duplicates(found, data.edges)
-    neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
     own = _own_rows(found)
-    spread = neighbour_spread(data, found, neighbours, own)
-    return SearchResult(found, neighbours, own, spread, evidence, n_places, data)
+    refit = refit_weak(data, found, draw_neighbours(data, found.pick(own >= 0)), own, other_tables)
+    # Rows keep their order: what explained its surroundings before goes on to.
+    neighbours = draw_neighbours(data, refit.sources.pick(own >= 0))
+    spread = neighbour_spread(data, refit.sources, neighbours, own)
+    return SearchResult(refit.sources, neighbours, own, spread, refit.between, evidence, n_places, data)
 
 
 def _own_rows(found: Sources) -> NDArray[np.int64]:

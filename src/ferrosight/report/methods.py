@@ -99,7 +99,7 @@ def _detection_text(catalogue: Catalogue, config: Config) -> str:
         "which was learnt from the scan’s strong sources. The score is the root of the studentised likelihood ratio "
         f"of source against background, divided by its pattern’s own null spread. {_null_text(catalogue)} "
         f"Candidates were accepted at a false discovery rate of {catalogue.q_threshold:g}, down to the score at which "
-        f"{clusters.max_expected_false:g} false candidate is expected in the scan, if their centre lies inside the "
+        f"{clusters.max_expected_false:g} false candidates are expected in the scan, if their centre lies inside the "
         "tissue and their shape does not speak for a vein or a bubble. Centres outside were fitted so that their "
         "fields would not be taken "
         "for something inside."

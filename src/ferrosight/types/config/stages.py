@@ -31,7 +31,7 @@ class ClustersConfig(StageConfig):
 
     q: float = setting(0.05, "False discovery rate at which candidates are accepted.", low=1e-6, high=0.5)
     max_expected_false: float = setting(
-        1.0, "Nothing is accepted where more false candidates than this are expected in the scan.", low=1e-6, high=1e6
+        3.0, "Nothing is accepted where more false candidates than this are expected in the scan.", low=1e-6, high=1e6
     )
     screen_z: float = setting(
         4.5, "Candidates are refitted where the screening statistic exceeds this.", low=2.0, high=20.0

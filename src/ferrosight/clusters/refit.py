@@ -1,0 +1,100 @@
+"""Weak sources under every point spread that a scan may have.
+
+A scan's point spread is chosen by its strongest sources. Weak ones are smaller than a voxel's near field shows, and
+the same choice can cost them a third of their moment and of their score where it is a little wrong. So each weak
+source of every class is fitted again under the other point spreads, from where it is; the best fit stands, and by
+how much the fits disagree, each weighed by its likelihood, is part of its error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrosight.clusters.fit import Neighbours, Sources, WindowData, fit_sources
+from ferrosight.physics.cluster_signal import SignalTable
+
+#: Sources weaker than this (|p|/V at the last echo) are asked: stronger ones chose the scan's point spread.
+WEAK_Q = 3.0
+#: Fits that end farther apart than this (voxels) are not of one source.
+_SAME_SOURCE = 1.0
+
+
+@dataclass(frozen=True)
+class Refit:
+    """``sources`` with the weak ones at their best fit, and ``between`` (n, 4, 4): what the choice adds to the
+    covariance of (q, shift)."""
+
+    sources: Sources
+    between: NDArray[np.float64]
+
+
+def refit_weak(
+    data: WindowData,
+    sources: Sources,
+    neighbours: Neighbours,
+    own: NDArray[np.int64],
+    others: Iterable[tuple[SignalTable, ...]],
+) -> Refit:
+    """Fit the weak sources again with each of the ``others``' tables (one per pattern), as the fit goes on.
+
+    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them.
+    """
+    between = np.zeros((len(sources), 4, 4))
+    weak = np.flatnonzero((np.abs(sources.q) * data.ratios[-1] < WEAK_Q) & (sources.steps >= 0))
+    fits = [sources.pick(weak)]
+    if not len(weak):
+        return Refit(sources, between)
+    for tables in others:
+        # A data set of its own: what is cached of the tables must not outlive them.
+        fits.append(fit_sources(replace(data, tables=tables), fits[0], neighbours, own[weak], search=False))
+    gains = np.array([_gain(fit, fits[0]) for fit in fits])
+    best = np.argmax(gains, axis=0)
+    chosen = _choose(fits, best)
+    between[weak] = _spread_between(fits, gains, chosen)
+    return Refit(_put(sources, weak, chosen), between)
+
+
+def _gain(fit: Sources, first: Sources) -> NDArray[np.float64]:
+    """What each source takes off χ², at its misfit; -inf where the fit failed or went to another place."""
+    gain = (fit.chi2_background - fit.chi2) / np.fmax(first.misfit, 1.0)
+    moved = np.linalg.norm(fit.positions - first.positions, axis=1)
+    known = (fit.steps >= 0) & np.isfinite(gain) & (moved < _SAME_SOURCE)
+    return np.where(known, gain, -np.inf)
+
+
+def _choose(fits: list[Sources], best: NDArray[np.int64]) -> Sources:
+    """Row by row, the fit with the number in ``best``."""
+    rows = np.arange(len(best))
+    arrays: dict[str, Any] = {
+        f.name: np.stack([getattr(fit, f.name) for fit in fits])[best, rows]
+        for f in fields(Sources)
+        if f.name != "n_echoes"
+    }
+    return replace(fits[0], **arrays)
+
+
+def _spread_between(fits: list[Sources], gains: NDArray[np.float64], chosen: Sources) -> NDArray[np.float64]:
+    """Σ w d dᵀ (n, 4, 4) of how far each fit's (q, position) lies from the chosen one's, w its likelihood."""
+    top = gains.max(axis=0)
+    weights = np.where(np.isfinite(gains), np.exp((gains - np.where(np.isfinite(top), top, 0.0)) / 2), 0.0)
+    weights /= np.maximum(weights.sum(axis=0), 1e-300)
+    away = np.array(
+        [np.column_stack([fit.q - chosen.q, np.atleast_2d(fit.positions - chosen.positions)]) for fit in fits]
+    )
+    away[~np.isfinite(away)] = 0.0
+    return np.asarray(np.einsum("kn,kna,knb->nab", weights, away, away), dtype=np.float64)
+
+
+def _put(sources: Sources, rows: NDArray[np.int64], chosen: Sources) -> Sources:
+    """The sources with some rows replaced."""
+    arrays: dict[str, Any] = {}
+    for field in fields(Sources):
+        if field.name != "n_echoes":
+            arrays[field.name] = getattr(sources, field.name).copy()
+            arrays[field.name][rows] = getattr(chosen, field.name)
+    return replace(sources, **arrays)
