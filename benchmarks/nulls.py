@@ -1,6 +1,6 @@
 """Scans with nothing to find, and scans with next to nothing: how often is anything accepted, and are p-values right?
 
-    uv run python benchmarks/nulls.py [--seed N] [--n 200] [--kinds white,correlated,texture,rough,veins,lone]
+    uv run python benchmarks/nulls.py [--seed N] [--n 200] [--kinds white,correlated,...] [--resume]
 
 Simulated crops and whole ellipsoids of tissue, 64 x 60 x 28 voxels of 0.1 mm at 9.4 T, SNR 20 to 60; one echo or
 four, B0 along an axis or oblique, either sign of phase, in turn. No setting is told which kind it is.
@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +49,7 @@ from ferrosight.types.config import ClustersConfig
 
 Row = dict[str, Any]
 
+ROWS = OUT / "nulls_rows.jsonl"
 KINDS = ("white", "correlated", "texture", "rough", "veins", "lone")
 TEXTURE_PPM = {"texture": 0.01, "rough": 0.02, "lone": 0.002}
 SHAPE, LARGE = (64, 60, 28), (112, 96, 40)
@@ -77,16 +79,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20261123)
     parser.add_argument("--n", type=int, default=200)
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--resume", action="store_true", help="go on with the scans of a run that was cut short")
     options = parser.parse_args()
     start = time.perf_counter()
     print(f"seed {options.seed}, {options.n} scans per kind", flush=True)
-    rows = []
-    with limit_cpus(2):
+    rows = read_finished(options.seed) if options.resume else []
+    finished = {(row["kind"], row["n_clusters"], row["index"]) for row in rows}
+    OUT.mkdir(exist_ok=True)
+    with limit_cpus(2), ROWS.open("a" if options.resume else "w", encoding="utf-8") as stream:
         for kind, n_clusters, index in list_scans(options.kinds.split(","), options.n):
-            rows.append(run_scan(kind, n_clusters, index, options.seed))
-            print_progress(rows[-1])
+            if (kind, n_clusters, index) not in finished:
+                rows.append({"run_seed": options.seed, **run_scan(kind, n_clusters, index, options.seed)})
+                print(json.dumps(rows[-1]), file=stream, flush=True)
+                print_progress(rows[-1])
     report(rows, options.seed)
     print_table({"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)})
+
+
+def read_finished(seed: int) -> list[Row]:
+    """The rows of an earlier run with the same seed."""
+    lines = ROWS.read_text(encoding="utf-8").splitlines() if ROWS.exists() else []
+    return [row for row in map(json.loads, lines) if row["run_seed"] == seed]
 
 
 def list_scans(kinds: list[str], n: int) -> Iterator[tuple[str, int, int]]:
@@ -417,7 +430,6 @@ def plot(rows: list[Row]) -> None:
     for axes in (left, right):
         axes.set(xscale="log", yscale="log", xlabel="x, false candidates expected in the scan")
         axes.legend(fontsize=8, loc="lower right")
-    OUT.mkdir(exist_ok=True)
     figure.savefig(OUT / "nulls.png")
     print(f"plot: {OUT / 'nulls.png'}")
 
