@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ferrosight.io.bids import read_bids
-    from ferrosight.study.visit import analyse_scan
+    from ferrosight.study.visit import analyse_scan, measure_at
     from ferrosight.types.catalogue import Catalogue
     from ferrosight.types.config import Config
     from ferrosight.types.label import IronPerCell, Label
@@ -27,6 +27,7 @@ __all__ = [
     "Scan",
     "__version__",
     "analyse_scan",
+    "measure_at",
     "read_bids",
 ]
 
@@ -39,6 +40,7 @@ _HOMES = {
     "PhaseSign": "ferrosight.types.scan",
     "Scan": "ferrosight.types.scan",
     "analyse_scan": "ferrosight.study.visit",
+    "measure_at": "ferrosight.study.visit",
     "read_bids": "ferrosight.io.bids",
 }
 

@@ -25,20 +25,28 @@ from ferrosight.types import Noise
 
 
 def correct_for_correlation(
-    data: WindowData, sources: Sources, neighbours: Neighbours, own: NDArray[np.int64], noise: Noise
+    data: WindowData,
+    sources: Sources,
+    neighbours: Neighbours,
+    own: NDArray[np.int64],
+    noise: Noise,
+    held: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Variance of every source's strength under the scan's noise over that under white noise, (n,).
 
-    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them. 1 for white
-    noise; NaN where the source was not fitted. Echoes have noise of their own.
+    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them; ``held`` (n, 3, 3)
+    the inverse covariance of a prior on its position, voxels⁻². 1 for white noise; NaN where the source was not
+    fitted. Echoes have noise of their own.
     """
+    if held is None:
+        held = np.zeros((len(sources), 3, 3))
     table = data.tables[0]
     factors = np.full(len(sources), np.nan)
     _correct_many(
         (data.signal, data.weights),
         data.model_error,
         (neighbours.centres, neighbours.blocks),
-        (np.asarray(own, np.int64), sources.centres, sources.shifts, sources.q, sources.steps),
+        (np.asarray(own, np.int64), sources.centres, sources.shifts, sources.q, sources.steps, held),
         data.ratios,
         (table.values, table.matrix, table.edges),
         (data.voxels, data.basis),
@@ -87,7 +95,7 @@ def _correct_many(volumes, model_error, neighbours, rows, ratios, table, window,
     """Fill ``factors`` (n,) for every source."""
     signal, weights = volumes
     block_centres, blocks = neighbours
-    own, centres, shifts, q, steps = rows
+    own, centres, shifts, q, steps, held = rows
     voxels, basis = window
     values, matrix, edges = table
     n, n_echoes = len(voxels), signal.shape[0]
@@ -123,6 +131,7 @@ def _correct_many(volumes, model_error, neighbours, rows, ratios, table, window,
                     columns[e, p, v] *= smooth * (q[f] * ratios[e] if p == 0 else 1.0)
             project_columns(columns[e], factor, weight[e], basis, low)
             add_normal_equations(columns[e], residual, weight[e], gram, row)
+        gram[1:, 1:] += held[f]
         if not good or not factorise(gram):
             continue
         # The first row of (JᵀWJ)⁻¹: how the four columns combine into the estimate of ln|q|.

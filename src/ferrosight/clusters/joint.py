@@ -47,14 +47,18 @@ def joint_covariance(
     neighbours_sources: Sources,
     neighbours: Neighbours,
     own: NDArray[np.int64],
+    held: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Covariance (n, 4, 4) of (q, shift) of every source with its neighbours free, and their number (n,).
 
     ``neighbours_sources`` are the sources that ``neighbours`` were drawn from, in the same order; ``own`` (n,)
     is each source's own row among them, -1 where it is not one. Neighbours are those whose windows share
-    voxels with the source's, at most four. NaN where the source was not fitted.
+    voxels with the source's, at most four. ``held`` (neighbour, 3, 3) is what is known beforehand of each neighbour's
+    position: the inverse covariance of a prior, voxels⁻². NaN where the source was not fitted.
     """
     n = len(sources)
+    if held is None:
+        held = np.zeros((len(neighbours_sources), 3, 3))
     covariance = np.full((n, N_PARAMETERS, N_PARAMETERS), np.nan)
     chosen = _choose_neighbours(data, sources, neighbours_sources, own)
     _cover_many(
@@ -62,7 +66,7 @@ def joint_covariance(
         data.model_error,
         (neighbours.centres, neighbours.blocks),
         (np.asarray(own, np.int64), sources.patterns, sources.centres, sources.shifts, sources.q, sources.steps),
-        (neighbours_sources.patterns, neighbours_sources.shifts, neighbours_sources.q),
+        (neighbours_sources.patterns, neighbours_sources.shifts, neighbours_sources.q, held),
         data.ratios,
         tuple((table.values, table.matrix, table.edges) for table in data.tables),
         (data.voxels, data.basis, _index_voxels(data.voxels)),
@@ -142,13 +146,13 @@ def _fill_columns(data, other, weight, ratio, echo, tables, window, blocks, near
     """One echo's projected columns: the source's own four, then four of every chosen neighbour.
 
     ``source`` is (pattern, q, shift); ``near`` the neighbours' rows and the window's middle seen from each;
-    ``others`` all neighbours' patterns, shifts and strengths. Returns
+    ``others`` all neighbours' patterns, shifts, strengths and priors. Returns
     whether the background could be fitted.
     """
     voxels, basis, index = window
     pattern, q, shift = source
     chosen, aways = near
-    patterns, shifts, strengths = others
+    patterns, shifts, strengths, _ = others
     signal, factor, residual, coefficients, low = work
     n = len(voxels)
     half = blocks.shape[2] // 2
@@ -241,7 +245,7 @@ def _cover_many(volumes, model_error, neighbours, rows, others, ratios, tables, 
     signal, weights = volumes
     block_centres, blocks = neighbours
     own, patterns, centres, shifts, q, steps = rows
-    other_patterns, other_shifts, other_q = others
+    other_patterns, other_shifts, other_q, held = others
     voxels = window[0]
     n, n_echoes = len(voxels), signal.shape[0]
     data = np.empty((n_echoes, n), np.complex64)
@@ -309,4 +313,5 @@ def _cover_many(volumes, model_error, neighbours, rows, others, ratios, tables, 
             )
             at = N_PARAMETERS * (c + 1)
             gram[at : at + N_PARAMETERS, at : at + N_PARAMETERS] += outside
+            gram[at + 1 : at + N_PARAMETERS, at + 1 : at + N_PARAMETERS] += held[b]
         _marginalise(gram, covariance[f])

@@ -23,9 +23,9 @@ from ferrosight.types.config import ClustersConfig
 #: Fewer decoys than this in the tail leave its shape to the prior.
 FEW_DECOYS = 5
 #: χ²/dof above which a fit is called poor.
-_POOR_FIT = 1.5
+POOR_FIT = 1.5
 #: A window less full than this is called partial.
-_PARTIAL = 0.95
+PARTIAL_WINDOW = 0.95
 #: Inner and outer moments farther apart than this many standard errors disagree.
 _DISAGREE = 2.0
 #: A bubble must be better by this much (χ² scaled to χ²/dof = 1) to reject a cluster.
@@ -121,7 +121,7 @@ def judge_sources(
     flags[dipole & ~iron] |= Flag.OPPOSITE_POLARITY
     if polarity.sign == 0:
         flags |= int(Flag.SIGN_UNKNOWN)
-    if polarity.harmonics.n_tail < FEW_DECOYS:
+    if polarity.null.n_tail < FEW_DECOYS:
         flags |= int(Flag.FEW_DECOYS)
     p_value = np.minimum(expected / max(found.n_places, 1), 1.0)
     shapes, covariance = _test_shapes(scan, point_spread, found, rows, significant[rows], cylinder[rows])
@@ -141,7 +141,7 @@ def judge_sources(
         covariance,
         inflation,
         shapes,
-        polarity.harmonics,
+        polarity.null,
         polarity.sign,
     )
 
@@ -157,8 +157,8 @@ def _add_remarks(
     """Flags with what the fits and the shape tests add."""
     significant = (flags & Flag.NOT_SIGNIFICANT) == 0
     flags = flags.copy()
-    flags[sources.n_data < _PARTIAL * full_window] |= Flag.PARTIAL_WINDOW
-    flags[sources.chi2 > _POOR_FIT * sources.dof] |= Flag.POOR_FIT
+    flags[sources.n_data < PARTIAL_WINDOW * full_window] |= Flag.PARTIAL_WINDOW
+    flags[sources.chi2 > POOR_FIT * sources.dof] |= Flag.POOR_FIT
     flags[shapes.n_neighbours > 0] |= Flag.JOINT_FIT
     flags[~np.isfinite(covariance[:, 0, 0])] |= Flag.FIT_FAILED
     flags[shapes.cylinder_delta_chi2 < -VEIN_MARGIN] |= Flag.VEIN
@@ -180,11 +180,20 @@ def _inflate(
     misfit = np.maximum(np.nan_to_num(sources.misfit, nan=1.0), 1.0)
     scale = misfit * np.maximum(np.nan_to_num(correlation, nan=1.0), 1.0)
     inflated = covariance * scale[:, None, None]
-    gap = shapes.q_inner - shapes.q_outer
+    disagree = windows_disagree(shapes.q_inner, shapes.q_inner_err, shapes.q_outer, shapes.q_outer_err)
+    inflated[disagree, 0, 0] += ((shapes.q_inner - shapes.q_outer)[disagree] / 2) ** 2
+    return inflated, disagree
+
+
+def windows_disagree(
+    inner: NDArray[np.float64],
+    inner_err: NDArray[np.float64],
+    outer: NDArray[np.float64],
+    outer_err: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Whether inner and outer halves, as ``split_windows`` gives them, differ by more than their errors allow."""
     with np.errstate(invalid="ignore"):
-        disagree = np.abs(gap) > _DISAGREE * np.hypot(shapes.q_inner_err, shapes.q_outer_err)
-    inflated[disagree, 0, 0] += (gap[disagree] / 2) ** 2
-    return inflated, np.asarray(disagree, dtype=np.bool_)
+        return np.asarray(np.abs(inner - outer) > _DISAGREE * np.hypot(inner_err, outer_err), dtype=np.bool_)
 
 
 def _test_shapes(

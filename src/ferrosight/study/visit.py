@@ -6,11 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from numpy.typing import ArrayLike
+
 from ferrosight.clusters import find_clusters
+from ferrosight.clusters import measure_at as measure_places
 from ferrosight.field import measure_field
 from ferrosight.physics.labels import get_label
 from ferrosight.quantify import quantify_clusters
-from ferrosight.types import Catalogue, Config, EvidenceMap, FieldMap, IronPerCell, Label, Progress, Scan
+from ferrosight.types import Catalogue, Config, EvidenceMap, FieldMap, IronPerCell, Label, Progress, Scan, Table
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,46 @@ def analyse_scan(
     """
     known = label if label is None or isinstance(label, Label) else get_label(label)
     return analyse_visit(scan, known, iron_per_cell=iron_per_cell, config=config, on_progress=on_progress).catalogue
+
+
+def measure_at(
+    scan: Scan,
+    positions_mm: ArrayLike,
+    *,
+    positions_mm_err: ArrayLike | None = None,
+    catalogue: Catalogue | None = None,
+    config: Config | None = None,
+) -> Table:
+    """Measure the moment at given places, whether or not anything was found there.
+
+    Nothing is selected here, so a value may be zero or negative and its 95 % interval is the plain one.
+
+    Parameters
+    ----------
+    scan
+        As ``read_bids`` returns it, or built by hand.
+    positions_mm : float (n, 3)
+        Scanner RAS+ mm.
+    positions_mm_err : float (n, 3) or what broadcasts to it
+        One standard deviation of each position along each scanner axis, mm; 0, the default, holds them.
+    catalogue
+        What ``analyse_scan`` gave for this scan: its clusters are fitted beside the places.
+    config
+        Settings of every stage.
+
+    Returns
+    -------
+    Table
+        Schema FORCED, a row per place: ``moment_am2`` (positive for iron's polarity) with ``_err``, ``_low`` and
+        ``_high``, ``chi2_dof``, ``n_neighbours`` and ``remarks``; NaN outside the image or the tissue.
+
+    Raises
+    ------
+    InputError
+        Shapes do not match, or neither scan nor catalogue knows the sign of phase.
+    """
+    config = config or Config()
+    field_map = measure_field(scan, config.field)
+    return measure_places(
+        scan, field_map, positions_mm, config.clusters, catalogue=catalogue, positions_mm_err=positions_mm_err
+    )

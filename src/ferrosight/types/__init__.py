@@ -9,7 +9,7 @@ from ferrosight.types.grid import Grid
 from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
-from ferrosight.types.schema import CLUSTERS, FITS, NULLS, SCHEMAS, TRUTH, Column, TableSchema
+from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
 from ferrosight.types.table import Table
 from ferrosight.types.truth import Truth
 
@@ -17,6 +17,7 @@ __all__ = [
     "CLUSTERS",
     "FITS",
     "FLAG_INFO",
+    "FORCED",
     "NULLS",
     "SCHEMAS",
     "TRUTH",

@@ -116,6 +116,23 @@ FITS = TableSchema(
     ),
 )
 
+FORCED = TableSchema(
+    "forced",
+    "Moments measured at given places, whether or not anything was found there: one row per place.",
+    (
+        *(value for value, _ in _XYZ),
+        Column("moment_am2", "A m²", "number", "Magnetic moment of iron's polarity; may be zero or negative."),
+        Column("moment_am2_err", "A m²", "number", "One standard deviation of the moment."),
+        Column("moment_am2_low", "A m²", "number", _INTERVAL.format("Lower end", "moment")),
+        Column("moment_am2_high", "A m²", "number", _INTERVAL.format("Upper end", "moment")),
+        Column("chi2_dof", "1", "number", "χ² per degree of freedom of the fit in its window."),
+        Column("n_neighbours", "1", "integer", "Overlapping sources and places fitted together with this one."),
+        Column(
+            "remarks", "", "string", "Cautions, or why there is no value: names from the flag registry, joined by ';'."
+        ),
+    ),
+)
+
 NULLS = TableSchema(
     "nulls",
     "Candidates of every class found by the same code: the target, its opposite and the other harmonics.",
@@ -140,4 +157,4 @@ TRUTH = TableSchema(
     ),
 )
 
-SCHEMAS: dict[str, TableSchema] = {schema.name: schema for schema in (CLUSTERS, FITS, NULLS, TRUTH)}
+SCHEMAS: dict[str, TableSchema] = {schema.name: schema for schema in (CLUSTERS, FITS, FORCED, NULLS, TRUTH)}
