@@ -11,7 +11,14 @@ from scipy import stats
 
 from ferrosight.clusters.calibrate import fit_tail
 from ferrosight.clusters.fit import Sources, unfitted
-from ferrosight.clusters.polarity import COMPLETE, Polarity, _read_from_data, decide_polarity
+from ferrosight.clusters.polarity import (
+    COMPLETE,
+    Polarity,
+    _pool_decoys,
+    _read_from_data,
+    decide_polarity,
+    expected_false,
+)
 from ferrosight.clusters.search import SearchResult
 from ferrosight.types import PhaseSign
 
@@ -48,7 +55,6 @@ def decide(
 def test_what_is_stated_stands_whatever_the_data_say(stated: PhaseSign) -> None:
     polarity = decide([20.0, 15.0], [4.5], stated)
     assert (polarity.sign, polarity.phase_sign, polarity.source) == (int(stated), stated, "stated")
-    assert polarity.opposite is not None
 
 
 def test_one_candidate_beyond_doubt_decides() -> None:
@@ -97,7 +103,33 @@ def test_many_of_one_polarity_decide_by_the_sign_test(n_iron: int, n_other: int)
 def test_a_real_source_of_the_other_polarity_does_not_speak_for_the_null() -> None:
     """A calcification of twenty standard deviations leaves the opposite null as it is without it."""
     with_it, without = (decide([15.0], other, PhaseSign.NEGATIVE) for other in ([20.0, 4.2], [4.2]))
-    assert with_it.opposite is not None
-    assert without.opposite is not None
-    at = np.array([4.5, 6.0, 9.0])
-    np.testing.assert_allclose(with_it.opposite.expected_false(at), without.opposite.expected_false(at))
+    at = np.array([4.6, 6.0, 9.0])
+    np.testing.assert_allclose(expected_false(with_it, at), expected_false(without, at))
+
+
+@pytest.mark.parametrize(
+    ("n_opposite", "low", "high"), [(0, 0.99, 1.01), (1, 0.99, 1.3), (4, 1.5, 3.0), (40, 10.0, 20.0)]
+)
+def test_a_few_of_the_opposite_polarity_count_as_far_as_they_tell(n_opposite: int, low: float, high: float) -> None:
+    """Eight harmonics are one per class: none of the opposite does not lower the rate, forty raise it to 15 times."""
+    rng = np.random.default_rng(3)
+    harmonics, opposite = (np.sqrt(COMPLETE**2 + 2 * rng.exponential(size=n)) for n in (8, n_opposite))
+    pooled = _pool_decoys(harmonics, opposite)
+    above = np.count_nonzero(harmonics >= pooled.threshold) + 0.5
+    assert low < pooled.rate / (above / 8) < high
+
+
+def test_many_of_the_opposite_polarity_are_a_null_of_their_own() -> None:
+    """Not so many that they are sources: then whichever null expects more decides."""
+    likely = list(np.linspace(4.55, 4.95, 30))
+    polarity = decide([15.0], likely, PhaseSign.NEGATIVE)
+    assert polarity.opposite is not None
+    at = np.array([4.6, 4.8])
+    np.testing.assert_allclose(expected_false(polarity, at), polarity.opposite.expected_false(at))
+    assert (polarity.opposite.expected_false(at) > polarity.null.expected_false(at)).all()
+
+
+def test_an_unknown_sign_counts_both_polarities() -> None:
+    polarity = decide([], [], PhaseSign.UNKNOWN)
+    at = np.array([5.0, 8.0])
+    np.testing.assert_allclose(expected_false(polarity, at), 2 * polarity.null.expected_false(at))

@@ -35,7 +35,7 @@ def test_every_assumption_is_stated(gel: Any) -> None:
         "scale 1.60 ± 0.12; 1 in pure noise",
         "the 700 places fitted",
         "the score at which 3 false candidates are expected",
-        "the larger number was taken",
+        "a tail of their own if it expects more",
         "10.94 pg of iron",
         "Arbab 2004",
         "Not corrected: diffusion",

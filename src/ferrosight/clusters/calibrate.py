@@ -1,6 +1,6 @@
 """From scores to decisions: how many false candidates of at least this score this scan produces.
 
-The decoys (the other four l = 2 harmonics, both signs) and the dipole of opposite polarity went through the
+The decoys (the other four l = 2 harmonics of both signs, and the dipole of opposite polarity) went through the
 same search. Their scores above a threshold u are fitted with a generalised Pareto tail in s²/2 (pure noise
 makes it exponential with scale 1; structure makes it heavier), and the tail's uncertainty is carried by
 averaging over its posterior. With few decoys the prior, which says "near noise", decides; with many, they do.
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 #: A tail is fitted to at most this many of the strongest decoys.
 _N_TAIL = 40
-#: Grid of shapes ξ and of scales τ (in s²/2), with their priors: shape exponential of mean 0.5, scale
+#: Grid of shapes ξ and of scales τ (in s²/2), with their priors: shape exponential of mean 0.3, scale
 #: log-normal about 1.3 with a spread of a factor 2. They were chosen so that scans without clusters are called
 #: at the stated rate for tails as light as noise and as heavy as ξ = 0.5; only with about four decoys and a
 #: heavy tail does the rate reach twice the stated one (the test prints how often).
 _SHAPES = np.linspace(0.0, 1.5, 31)
 _SCALES = np.exp(np.linspace(np.log(0.4), np.log(40.0), 60))
-_SHAPE_MEAN = 0.5
+_SHAPE_MEAN = 0.3
 _SCALE_MEDIAN, _SCALE_LOG_SD = 1.3, 0.7
 
 
@@ -87,7 +87,9 @@ def class_spreads(residual_map: NDArray[np.float32], inside: NDArray[np.bool_]) 
     makes classes comparable where texture, unequal voxels or cut windows favour one of them.
     """
     spread = np.array([1.4826 * np.median(np.abs(pattern[inside])) for pattern in residual_map])
-    return np.asarray(spread / np.median(spread), dtype=np.float64)
+    # None is narrower than the rest: where a statistic is, it is the screening's search over places that makes it so,
+    # which scores do not have.
+    return np.asarray(np.maximum(spread / np.median(spread), 1.0), dtype=np.float64)
 
 
 def q_values(expected_false: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,22 @@ _DOUBTFUL = 0.1
 _MANY_TO_ONE = 10
 #: A candidate of the opposite polarity below this under the harmonics' null is a source of its own.
 _REAL = 0.05
-#: Lowest score at which the search is taken to be complete (twice the starting threshold would be too late,
-#: the threshold itself too early: fits near it fall below as often as above).
-COMPLETE = 4.0
+#: Lowest score at which the search is taken to be complete: the screening threshold. Below it a null thins out
+#: because its candidates were not looked for, and its tail would pass for a heavy one.
+COMPLETE = 4.5
 _N_HARMONIC_CLASSES = 8
+#: The opposite polarity is expected to be as frequent as a harmonic; so many decoys of its own weigh as much.
+_PRIOR_DECOYS = 2.0
+#: With so many decoys of its own it has a tail of its own.
+_ENOUGH_DECOYS = 5
 
 
 @dataclass(frozen=True)
 class Polarity:
-    """Iron's sign of q (0: unknown), how it is known, scores standardised by class, and the two nulls.
+    """Iron's sign of q (0: unknown), how it is known, scores standardised by class, and the nulls.
 
-    ``score`` (n,) of every source; ``harmonics`` the tail of the other patterns, ``opposite`` that of the
-    dipole of the other sign (None where the sign is unknown).
+    ``score`` (n,) of every source; ``null`` the tail of all decoys, ``opposite`` that of the dipole of the other sign
+    alone (None where the sign is unknown or it has few).
     """
 
     sign: int
@@ -39,7 +43,7 @@ class Polarity:
     source: str
     score: NDArray[np.float64]
     spreads: NDArray[np.float64]
-    harmonics: Tail
+    null: Tail
     opposite: Tail | None
 
 
@@ -58,13 +62,28 @@ def decide_polarity(
     phase_sign, source = stated, "stated"
     if stated is PhaseSign.UNKNOWN:
         phase_sign, source = _read_from_data(score, np.sign(sources.q) * dipole, harmonics)
-    opposite = None
+    null, opposite = harmonics, None
     if phase_sign is not PhaseSign.UNKNOWN:
         other = dipole & (np.sign(sources.q) == -int(phase_sign))
         # A calcification is a real source, not a false one: it must not speak for the null.
         other &= harmonics.expected_false(score) > _REAL
-        opposite = fit_tail(score[other], 1, COMPLETE)
-    return Polarity(int(phase_sign), phase_sign, source, score, spreads, harmonics, opposite)
+        null = _pool_decoys(score[(sources.patterns > 0) & eligible], score[other])
+        if np.count_nonzero(score[other] >= COMPLETE) >= _ENOUGH_DECOYS:
+            opposite = fit_tail(score[other], 1, COMPLETE)
+    return Polarity(int(phase_sign), phase_sign, source, score, spreads, null, opposite)
+
+
+def _pool_decoys(harmonics: NDArray[np.float64], opposite: NDArray[np.float64]) -> Tail:
+    """One tail of all decoys, at the rate of the harmonics or of the opposite polarity, whichever is larger.
+
+    The shape of a tail needs all the decoys there are. How many of the opposite polarity there are is known from one
+    class only, so their rate has a Gamma prior about that of a harmonic, worth ``_PRIOR_DECOYS`` of them.
+    """
+    pooled = fit_tail(np.concatenate([harmonics, opposite]), _N_HARMONIC_CLASSES + 1, COMPLETE)
+    of_harmonic = (np.count_nonzero(harmonics >= pooled.threshold) + 0.5) / _N_HARMONIC_CLASSES
+    n_opposite = np.count_nonzero(opposite >= pooled.threshold)
+    of_opposite = (n_opposite + _PRIOR_DECOYS) / (1 + _PRIOR_DECOYS / of_harmonic)
+    return replace(pooled, rate=float(max(of_harmonic, of_opposite)))
 
 
 def _read_from_data(score: NDArray[np.float64], signs: NDArray[np.float64], harmonics: Tail) -> tuple[PhaseSign, str]:
@@ -92,8 +111,10 @@ def _read_from_data(score: NDArray[np.float64], signs: NDArray[np.float64], harm
 
 
 def expected_false(polarity: Polarity, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """False candidates of at least each score expected in the scan: the larger of the two nulls'."""
-    expected = polarity.harmonics.expected_false(scores)
-    if polarity.opposite is None:
+    """False candidates of at least each score expected in the scan: the larger of the nulls'."""
+    expected = polarity.null.expected_false(scores)
+    if polarity.sign == 0:
         return 2 * expected
+    if polarity.opposite is None:
+        return expected
     return np.maximum(expected, polarity.opposite.expected_false(scores))

@@ -108,7 +108,7 @@ def tabulate_nulls(
     threshold = verdict.score_threshold
     counted = eligible & (score >= threshold) if np.isfinite(threshold) else np.zeros(len(score), bool)
     classes = ["dipole", *(["opposite"] if polarity.sign else []), *PATTERNS[1:]]
-    tail = polarity.harmonics
+    tail = polarity.null
     curve = np.linspace(tail.threshold, max(float(score.max(initial=0.0)), tail.threshold + 10.0), _N_CURVE)
     return NullCalibration(
         candidates=table,

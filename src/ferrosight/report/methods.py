@@ -114,7 +114,8 @@ def _null_text(catalogue: Catalogue) -> str:
     rate = (
         "Where the sign of phase is unknown the number expected is that of both polarities together."
         if catalogue.phase_sign is PhaseSign.UNKNOWN
-        else "The same was done with dipoles of the polarity that iron does not have, and the larger number was taken."
+        else "Dipoles of the polarity that iron does not have are among them: where they are more frequent, their rate "
+        "was taken, and where they are five or more, a tail of their own if it expects more."
     )
     return (
         "The other four patterns of both signs went through the same steps: no single cluster makes them, so they "
