@@ -85,3 +85,26 @@ def test_an_insignificant_measurement_has_a_lower_end_of_zero():
     low, high = invert_measurement(np.array([1.0]), np.array([1.0]), 1.0, _constant(0.1))
     assert low[0] == 0
     assert high[0] > 2.9
+
+
+@pytest.mark.parametrize("rel_sd", [0.05, 0.3])
+def test_of_what_was_selected_95_percent_are_covered_too(rel_sd):
+    """Significance 6, kept from 6 on: the plain interval is high, that of what was selected holds."""
+    rng = np.random.default_rng(int(100 * rel_sd))
+    truth, factor, n = 6.0, 2.0, 1000
+    strength = 6.0 * _factor(rng, rel_sd, 400_000)
+    drawn = np.sqrt((strength + rng.normal(size=len(strength))) ** 2 + rng.chisquare(3, len(strength)))
+    # As many of each value of the factor: it is one for all clusters of a scan, and selection does not choose it.
+    order = np.argsort(strength)[200::400]
+    kept = []
+    for one in strength[order]:
+        again = np.sqrt((one + rng.normal(size=200_000)) ** 2 + rng.chisquare(3, 200_000)) if one < 3 else None
+        pool = drawn[np.abs(strength - one) < 0.05] if again is None else again
+        kept.append(rng.choice(pool[pool >= 6.0]))
+    measured = np.array(kept[:n]) * factor
+    err, threshold = np.full(len(measured), factor), np.full(len(measured), 6.0)
+    low, high = invert_measurement(measured, err, factor, _constant(rel_sd), measured / factor, threshold)
+    bounds = binom.ppf([5e-5, 1 - 5e-5], len(measured), 0.95)
+    assert bounds[0] <= np.count_nonzero((low <= truth) & (truth <= high)) <= bounds[1]
+    plain_low, _ = invert_measurement(measured, err, factor, _constant(rel_sd))
+    assert (plain_low > low).all()

@@ -11,8 +11,9 @@ COLUMNS = [(schema, column) for schema in SCHEMAS.values() for column in schema.
 
 def test_the_clusters_table_is_the_published_one() -> None:
     published = (
-        "cluster_id x_mm y_mm z_mm x_mm_err y_mm_err z_mm_err moment_am2 moment_am2_err iron_pg iron_pg_low "
-        "iron_pg_high n_cells n_cells_low n_cells_high score p_value q_value expected_false status reasons estimator"
+        "cluster_id x_mm y_mm z_mm x_mm_err y_mm_err z_mm_err moment_am2 moment_am2_err moment_am2_low "
+        "moment_am2_high iron_pg iron_pg_low iron_pg_high n_cells n_cells_low n_cells_high "
+        "score p_value q_value expected_false status reasons estimator"
     )
     assert " ".join(CLUSTERS.names) == published
 

@@ -16,6 +16,7 @@ from ferrosight.clusters.joint import joint_covariance
 from ferrosight.clusters.polarity import COMPLETE, Polarity, expected_false
 from ferrosight.clusters.prepare import PointSpread
 from ferrosight.clusters.search import SearchResult
+from ferrosight.clusters.selection import acceptance_score
 from ferrosight.clusters.veins import VEIN_MARGIN
 from ferrosight.types import Flag, Noise, Scan, rejects
 from ferrosight.types.config import ClustersConfig
@@ -52,7 +53,7 @@ class Verdict:
 
     ``iron_sign`` is the sign of q that iron has, 0 where unknown; ``covariance`` (n, 4, 4) of (q, shift) with
     everything that inflates it; ``inflation`` (n,) the factor by which the error of q grew over what noise
-    alone gives.
+    alone gives; ``acceptance_score`` the score from which the accepted would have been so.
     """
 
     rows: NDArray[np.int64]
@@ -66,6 +67,7 @@ class Verdict:
     shapes: Shapes
     tail: Tail
     iron_sign: int
+    acceptance_score: float
     few_decoys: int = FEW_DECOYS
 
     @property
@@ -143,6 +145,7 @@ def judge_sources(
         shapes,
         polarity.null,
         polarity.sign,
+        acceptance_score(polarity, int(np.count_nonzero(counted & significant)), config.q, config.max_expected_false),
     )
 
 

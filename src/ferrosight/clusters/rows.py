@@ -11,6 +11,7 @@ from ferrosight.clusters.judge import Verdict
 from ferrosight.clusters.polarity import Polarity, expected_false
 from ferrosight.clusters.prepare import PAD
 from ferrosight.clusters.search import SearchResult
+from ferrosight.clusters.selection import select_interval
 from ferrosight.physics.cluster_signal import PATTERNS
 from ferrosight.physics.dipole import phase_amplitude_rad_m3
 from ferrosight.types import CLUSTERS, FITS, NULLS, NullCalibration, Scan, Table, flag_names
@@ -34,13 +35,17 @@ def tabulate_clusters(scan: Scan, found: SearchResult, verdict: Verdict) -> tupl
     # The moment is positive for iron's polarity, whatever the sign of the stored phase.
     per_q = moment_per_q(scan)
     moment = per_q * (verdict.iron_sign * sources.q if verdict.iron_sign else np.abs(sources.q))
-    q_err = np.sqrt(verdict.covariance[:, 0, 0])
+    moment_err = per_q * np.sqrt(verdict.covariance[:, 0, 0])
+    selection = np.where(verdict.accepted, verdict.acceptance_score, np.nan)
+    low, high = select_interval(moment, moment_err, verdict.score, selection)
     ids = _cluster_ids(scan, mm)
     joint = verdict.shapes.n_neighbours > 0
     clusters: dict[str, Any] = {
         "cluster_id": ids,
         "moment_am2": moment,
-        "moment_am2_err": per_q * q_err,
+        "moment_am2_err": moment_err,
+        "moment_am2_low": low,
+        "moment_am2_high": high,
         "score": verdict.score,
         "p_value": verdict.p_value,
         "q_value": verdict.q_value,
@@ -57,6 +62,7 @@ def tabulate_clusters(scan: Scan, found: SearchResult, verdict: Verdict) -> tupl
     fits: dict[str, Any] = {
         "cluster_id": ids,
         "chi2_dof": sources.chi2 / sources.dof,
+        "selection_score": selection,
         "error_inflation": verdict.inflation,
         "moment_inner_am2": turn * shapes.q_inner,
         "moment_inner_am2_err": per_q * shapes.q_inner_err,

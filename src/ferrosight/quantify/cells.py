@@ -31,7 +31,8 @@ def quantify_clusters(
     magnetisation; that of the cells also the spread of iron per cell between batches, which no number of
     cells averages out, and the spread between cells, which falls as 1/√N (it is that of one cell where
     there is less than one). Without a label both are NaN, without a load the cells are. So are rows whose
-    moment is missing, zero or of the opposite polarity.
+    moment is missing, zero or of the opposite polarity. Intervals of accepted clusters hold given that their score was
+    high enough, and may lie below the measured value.
     """
     load = iron_per_cell or (label.load if label is not None else None)
     if label is None:
@@ -41,10 +42,11 @@ def quantify_clusters(
             notes=(*catalogue.notes, "No label was given: moments are measured, iron and cells are not."),
         )
     ms = magnetisation_am2_per_kg_fe(label, b0_t)
-    clusters = _fill(_without_numbers(catalogue.clusters), "iron_pg", ms / PG_PER_KG, label.ms_rel_sd, 0.0)
+    threshold = catalogue.fits["selection_score"]
+    clusters = _fill(_without_numbers(catalogue.clusters), threshold, "iron_pg", ms / PG_PER_KG, label.ms_rel_sd, 0.0)
     if load is not None:
         fixed = float(np.hypot(np.hypot(label.ms_rel_sd, load.rel_sd), label.ms_rel_sd * load.rel_sd))
-        clusters = _fill(clusters, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, config.cell_to_cell_cv)
+        clusters = _fill(clusters, threshold, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, config.cell_to_cell_cv)
     return dataclasses.replace(
         catalogue,
         clusters=clusters,
@@ -54,11 +56,19 @@ def quantify_clusters(
     )
 
 
-def _fill(clusters: Table, name: str, moment_per_unit: float, fixed_rel_sd: float, single_cv: float) -> Table:
+def _fill(
+    clusters: Table,
+    threshold: NDArray[np.float64],
+    name: str,
+    moment_per_unit: float,
+    fixed_rel_sd: float,
+    single_cv: float,
+) -> Table:
     """``name``, ``name_low`` and ``name_high`` of the rows that can have them.
 
     ``single_cv`` is a relative spread that averages out over the number wanted, ``fixed_rel_sd`` one that
-    does not; relative variances of independent factors multiply as (1 + a²)(1 + b²).
+    does not; relative variances of independent factors multiply as (1 + a²)(1 + b²). ``threshold`` (n,) is the
+    score from which each was accepted, NaN where it was not.
     """
     moment, err = clusters["moment_am2"], clusters["moment_am2_err"]
     rows = np.flatnonzero(np.isfinite(moment) & np.isfinite(err) & (moment > 0) & (err >= 0))
@@ -67,7 +77,9 @@ def _fill(clusters: Table, name: str, moment_per_unit: float, fixed_rel_sd: floa
         averaged = single_cv**2 / np.maximum(number, 1.0)
         return np.asarray(np.sqrt((1 + fixed_rel_sd**2) * (1 + averaged) - 1))
 
-    low, high = invert_measurement(moment[rows], err[rows], moment_per_unit, rel_sd)
+    low, high = invert_measurement(
+        moment[rows], err[rows], moment_per_unit, rel_sd, clusters["score"][rows], threshold[rows]
+    )
     columns = {}
     for column, values in ((name, moment[rows] / moment_per_unit), (f"{name}_low", low), (f"{name}_high", high)):
         columns[column] = np.full(len(clusters), np.nan)

@@ -2,8 +2,9 @@
 
 The measurement is t·K·F + σ·Z for the wanted number t, the best value K of the factor, an uncertainty F
 (log-normal, mean 1) of that factor, and Gaussian noise Z. The interval holds every t under which the
-measurement is neither among the 2.5 % highest nor the 2.5 % lowest. That is exact when the assumptions
-hold, stays above zero, and needs no random numbers.
+measurement is neither among the 2.5 % highest nor the 2.5 % lowest: of all measurements, or where it was kept because
+its score reached a threshold, of those that are kept. That is exact when the assumptions hold, stays above zero,
+and needs no random numbers.
 """
 
 from __future__ import annotations
@@ -14,27 +15,41 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from ferrosight.numerics.selection import selected_quantiles
+
 Array = NDArray[np.float64]
 
 #: Integration over a standard normal variable: smooth integrands, so the trapezium rule converges fast.
 _NODES = np.linspace(-6.0, 6.0, 97)
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
 _TAIL = 0.025
+_LOW = np.array([-1.959964])
 _BISECTIONS = 40
 
 
 def invert_measurement(
-    measured: Array, measured_err: Array, factor: float, factor_rel_sd: Callable[[Array], Array]
+    measured: Array,
+    measured_err: Array,
+    factor: float,
+    factor_rel_sd: Callable[[Array], Array],
+    score: Array | None = None,
+    threshold: Array | None = None,
 ) -> tuple[Array, Array]:
     """Ends of the 95 % interval of ``measured / factor``, each of the shape of ``measured`` (n,).
 
     ``factor_rel_sd`` gives the relative standard deviation of the factor, as a function of the wanted number
     (an average over N cells is the better known the larger N). The lower end is 0 where the measurement is
-    not significant. ``measured`` and ``measured_err`` must be finite and positive.
+    not significant. ``measured`` and ``measured_err`` must be finite and positive. ``score`` (n,) is that by which each
+    was selected and ``threshold`` the one it had to reach, NaN where there was no selection; so none by default. The
+    interval of what was selected may lie below the measurement.
     """
+    score = np.ones_like(measured) if score is None else score
+    threshold = np.full_like(measured, np.nan) if threshold is None else threshold
     value = np.asarray(measured, dtype=np.float64) / factor
     err = np.maximum(np.asarray(measured_err, dtype=np.float64) / factor, 1e-9 * value)
     widest = np.sqrt(np.log1p(factor_rel_sd(np.zeros_like(value)) ** 2))
+    # The truth's confidence distribution as if the factor were certain.
+    truths = selected_quantiles(value, err, score, threshold, _NODES)
     highest: Array = (value + 6 * err) * np.exp(6 * widest + widest**2)
 
     def end(tail: float) -> Array:
@@ -42,25 +57,27 @@ def invert_measurement(
         high = highest
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            below = _chance_of_more(middle, value, err, factor_rel_sd(middle)) < tail
+            below = _chance_of_more(middle, truths, value, err, factor_rel_sd(middle)) < tail
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return high
 
-    insignificant = ndtr(-value / err) >= _TAIL
+    insignificant = selected_quantiles(value, err, score, threshold, _LOW)[:, 0] <= 0
     return np.where(insignificant, 0.0, end(_TAIL)), end(1 - _TAIL)
 
 
-def _chance_of_more(t: Array, value: Array, err: Array, rel_sd: Array) -> Array:
-    """Chance that t·F + err·Z exceeds ``value``.
+def _chance_of_more(t: Array, truths: Array, value: Array, err: Array, rel_sd: Array) -> Array:
+    """Chance that t·F + err·Z exceeds ``value``, of what is selected.
 
-    Integrated over the narrower of the two variables, where the other's distribution function is smooth.
+    Integrated over the narrower of the two variables, where the other's distribution function is smooth. ``truths``
+    (n, node) are the values that t·F has to exceed, at the nodes' chance each.
     """
     log_var = np.log1p(rel_sd**2)[:, None]
     log_sd = np.sqrt(np.maximum(log_var, 1e-18))
-    t, value, err = t[:, None], value[:, None], err[:, None]
-    over_noise = ndtr((_log(t) - _log(value - err * _NODES) - log_var / 2) / log_sd)
-    over_factor = ndtr((t * np.exp(log_sd * _NODES - log_var / 2) - value) / err)
-    return np.asarray(np.where(log_sd * value > err, over_noise, over_factor) @ _WEIGHTS)
+    over_noise = ndtr((_log(t[:, None]) - _log(truths) - log_var / 2) / log_sd)
+    factored = t[:, None] * np.exp(log_sd * _NODES - log_var / 2)
+    reached = np.array([np.interp(x, known, _NODES) for x, known in zip(factored, truths, strict=True)])
+    over_factor = ndtr(reached.reshape(factored.shape))
+    return np.asarray(np.where(log_sd * value[:, None] > err[:, None], over_noise, over_factor) @ _WEIGHTS)
 
 
 def _log(x: Array) -> Array:

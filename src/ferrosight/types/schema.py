@@ -9,7 +9,7 @@ from typing import Literal
 Dtype = Literal["string", "number", "integer", "boolean"]
 
 #: Version of every table's layout. A column is added with a minor step, renamed or removed never.
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ def _position(axis: str) -> tuple[Column, Column]:
 _XYZ = [_position(axis) for axis in "xyz"]
 _INTERVAL = "{} of the 95 % interval of the {}."
 
+_SELECTED = "{} of the 95 % interval of the moment; of an accepted one given that its score was high enough."
+
 CLUSTERS = TableSchema(
     "clusters",
     "Candidate clusters of labelled cells found in one scan, accepted and rejected.",
@@ -60,6 +62,8 @@ CLUSTERS = TableSchema(
         *(error for _, error in _XYZ),
         Column("moment_am2", "A m²", "number", "Magnetic moment; negative where the polarity is opposite to iron's."),
         Column("moment_am2_err", "A m²", "number", "One standard deviation of the moment."),
+        Column("moment_am2_low", "A m²", "number", _SELECTED.format("Lower end")),
+        Column("moment_am2_high", "A m²", "number", _SELECTED.format("Upper end")),
         Column("iron_pg", "pg", "number", "Mass of iron: moment over the label's magnetisation at this field."),
         Column("iron_pg_low", "pg", "number", _INTERVAL.format("Lower end", "iron mass")),
         Column("iron_pg_high", "pg", "number", _INTERVAL.format("Upper end", "iron mass")),
@@ -93,6 +97,7 @@ FITS = TableSchema(
             for a in "ijk"
         ),
         Column("chi2_dof", "1", "number", "χ² per degree of freedom of the fit in its window."),
+        Column("selection_score", "1", "number", "Score from which it would have been accepted; n/a where it was not."),
         Column("error_inflation", "1", "number", "Factor by which the fit's errors were inflated."),
         Column("moment_inner_am2", "A m²", "number", "Moment from the inner half of the window alone."),
         Column("moment_inner_am2_err", "A m²", "number", "One standard deviation of the inner moment."),
