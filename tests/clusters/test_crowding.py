@@ -48,7 +48,7 @@ def test_it_is_the_rms_error_of_the_neighbours_signal(workshop: Any, alone: Any,
     ]
     rms = np.sqrt(np.sum(change) / len(data.voxels))
     found = neighbour_spread(data, source, neighbours, alone(source))[0]
-    assert found == pytest.approx(np.sqrt(1 + (0.3 * rms / SIGMA) ** 2), rel=1e-3)
+    assert found == pytest.approx(np.sqrt(1 + 4 * (0.3 * rms / SIGMA) ** 2), rel=1e-3)
     assert found > 1.05
 
 

@@ -1,10 +1,9 @@
 """What neighbours leave in doubt: beside strong sources, errors of their model look like sources.
 
 The factor of a neighbour is known to the model error ε of the scan only. Over a source's window it leaves
-d = ε · rms(|S|·|O - 1|) in units of the noise, S the signal and O the neighbours' factor. Less weight for the
+d = ε · rms(|S|·|O - 1|) in units of one channel's noise, S the signal and O the neighbours' factor. Less weight for the
 voxels it changes (``fit.discount_neighbours``) is not enough, because such errors are alike in voxels side by side:
-they add to a score's variance as a field does, and by √(1 + d²) the scores of a null beside strong sources are
-wider than those of one far from any.
+where they are over n voxels, a score's variance grows by n d²/2, and so do the scores of a null beside strong sources.
 """
 
 from __future__ import annotations
@@ -14,6 +13,11 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ferrosight.clusters.fit import Neighbours, Sources, WindowData, cut_window, multiply_neighbours
+
+#: Voxels over which errors of a model are alike: two along each axis, about the size of a lobe (an assumption;
+#: between 4 and 12 as many clusters of the gel are found far from others, and fewer decoys beside strong ones than
+#: with less).
+_PATCH_VOXELS = 8
 
 
 def neighbour_spread(
@@ -27,7 +31,7 @@ def neighbour_spread(
     volumes = data.signal, data.weights
     blocks = neighbours.centres, neighbours.blocks
     _measure_many(volumes, sources.centres, np.asarray(own, np.int64), data.voxels, blocks, doubt)
-    return np.asarray(np.sqrt(1 + (data.model_error * doubt) ** 2), dtype=np.float64)
+    return np.asarray(np.sqrt(1 + _PATCH_VOXELS / 2 * (data.model_error * doubt) ** 2), dtype=np.float64)
 
 
 @njit(cache=True, fastmath=True, parallel=True)

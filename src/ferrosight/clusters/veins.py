@@ -92,7 +92,7 @@ def compare_cylinders(
             (data.signal, data.weights),
             data.model_error,
             (neighbours.centres, neighbours.blocks),
-            (np.asarray(own, np.int64)[rows], some.centres, some.shifts, some.q, some.steps),
+            (np.asarray(own, np.int64)[rows], some.centres, some.shifts, some.q, some.chi2, some.steps),
             data.ratios,
             (table.values, table.matrix, table.edges),
             (data.voxels, data.basis),
@@ -424,7 +424,7 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
     """Fill ``delta`` (n,) for every source."""
     signal, weights = volumes
     block_centres, blocks = neighbours
-    own, centres, shifts, q, steps = rows
+    own, centres, shifts, q, fitted, steps = rows
     voxels, basis = window
     edges = table[2]
     n = len(voxels)
@@ -444,6 +444,10 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         together = measure_chi2(data, other, alone, ratios, table, voxels, basis, q[f], shifts[f])
         discount_neighbours(data, other, model_error, weight)
         point = measure_chi2(data, other, weight, ratios, table, voxels, basis, q[f], shifts[f])
+        # A weak point may have been fitted under another point spread, better: a cylinder must beat that.
+        if 0.0 < fitted[f] < point:
+            together -= point - fitted[f]
+            point = fitted[f]
         if point <= 0.0 or together <= 0.0:
             continue
         nothing = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shifts[f])
