@@ -29,6 +29,8 @@ from ferrosight.physics.fine_cells import cell_average
 
 #: Half width, in voxels, of the cube on which a source's factor is kept for its neighbours.
 BLOCK_HALF = 8
+#: Relative error of a moment that remains at any signal: the tabulated point spread against simulated truth.
+TABLE_REL_SD = 0.005
 #: What a run of fits does: go on from where the sources are, search for a start first, or search only.
 _CONTINUE, _SEARCH, _START = 0, 1, 2
 _MAX_MOVES = 3

@@ -17,7 +17,7 @@ from ferrosight.clusters.point_spread import choose_point_spread
 from ferrosight.clusters.prepare import PAD, PointSpread, PreparedScan, build_tables, prepare_scan, window_data
 from ferrosight.clusters.rows import moment_per_q
 from ferrosight.clusters.screen import WEAK_LEVELS, Screener
-from ferrosight.clusters.search import _EXPLAINS, SAME_PLACE
+from ferrosight.clusters.search import EXPLAINS, SAME_PLACE
 from ferrosight.errors import InputError
 from ferrosight.physics.cluster_signal import Readout
 from ferrosight.types import FORCED, Catalogue, FieldMap, Flag, Scan, Table, flag_names
@@ -139,7 +139,7 @@ def _explaining(scan: Scan, catalogue: Catalogue | None, data: WindowData) -> So
     if catalogue is None:
         return place_sources(data, np.zeros((0, 3)), np.zeros(0))
     clusters, fits = catalogue.clusters, catalogue.fits
-    rows = (clusters["score"] >= _EXPLAINS) & np.isfinite(clusters["moment_am2"])
+    rows = (clusters["score"] >= EXPLAINS) & np.isfinite(clusters["moment_am2"])
     positions = np.stack([fits[f"{axis}_voxel"][rows] for axis in "ijk"], axis=1) + PAD
     return place_sources(data, positions, int(catalogue.phase_sign) * clusters["moment_am2"][rows] / moment_per_q(scan))
 

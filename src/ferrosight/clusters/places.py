@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ferrosight.clusters.correlation import correct_for_correlation
 from ferrosight.clusters.fit import (
+    TABLE_REL_SD,
     Neighbours,
     Sources,
     WindowData,
@@ -23,7 +24,7 @@ from ferrosight.clusters.fit import (
 from ferrosight.clusters.halves import split_windows
 from ferrosight.clusters.joint import joint_covariance
 from ferrosight.clusters.judge import windows_disagree
-from ferrosight.clusters.search import _learn_model_error
+from ferrosight.clusters.search import learn_model_error
 from ferrosight.clusters.strength import fit_strength
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, measure_chi2, measure_phase_chi2
 from ferrosight.types import Noise
@@ -38,8 +39,6 @@ _NODE_WEIGHTS = np.prod(np.where(_NODES == 0.0, 2 / 3, 1 / 6), axis=1)
 _KNOWN_WELL = 0.04
 #: Larger than any χ².
 _NONE = 1e30
-#: Relative error of a moment that remains at any signal: the tabulated point spread against simulated truth.
-_TABLE_REL_SD = 0.005
 #: Places and neighbours are fitted in turns until no moment moves by more than this share of its error.
 _MAX_TURNS, _SETTLED = 12, 0.02
 
@@ -83,7 +82,7 @@ def _fit_in_turns(
     """Places and known neighbours, each with the others held fixed, in turns until the places' moments settle."""
     if len(known):
         known = fit_sources(data, known, draw_neighbours(data, known), np.arange(len(known)), search=False)
-    data = replace(data, model_error=_learn_model_error(known))
+    data = replace(data, model_error=learn_model_error(known))
     forced, open_variance = place_sources(data, places, np.zeros(len(places))), np.zeros(len(places))
     own = len(known) + np.arange(len(forced))
     for _ in range(_MAX_TURNS):
@@ -318,7 +317,7 @@ def _cover(
     information[:, 1:, 1:] += held
     covariance = _invert(information)
     # What the best position's covariance lacks, and what no signal mends.
-    covariance[:, 0, 0] += open_variance + (_TABLE_REL_SD * forced.q) ** 2
+    covariance[:, 0, 0] += open_variance + (TABLE_REL_SD * forced.q) ** 2
     inner, inner_err, outer, outer_err = split_windows(data, replace(forced, covariance=covariance), neighbours, own)
     disagree = windows_disagree(inner, inner_err, outer, outer_err)
     # As for any two measurements that disagree: errors grow by the root of their χ².

@@ -34,7 +34,7 @@ def tabulate_clusters(scan: Scan, found: SearchResult, verdict: Verdict) -> tupl
     mm_err = np.sqrt(np.einsum("naa->na", spread))
     # The moment is positive for iron's polarity, whatever the sign of the stored phase.
     per_q = moment_per_q(scan)
-    moment = per_q * (verdict.iron_sign * sources.q if verdict.iron_sign else np.abs(sources.q))
+    moment = per_q * (verdict.iron_sign * verdict.strength if verdict.iron_sign else np.abs(verdict.strength))
     moment_err = per_q * np.sqrt(verdict.covariance[:, 0, 0])
     selection = np.where(verdict.accepted, verdict.acceptance_score, np.nan)
     low, high = select_interval(moment, moment_err, verdict.score, selection)

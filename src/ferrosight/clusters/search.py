@@ -38,7 +38,7 @@ SAME_PLACE = 1.3
 #: Peaks nearer than this are one place to start from.
 _ONE_START = 1.0
 #: A source scoring at least this explains its surroundings for the others.
-_EXPLAINS = 6.0
+EXPLAINS = 6.0
 #: Of a place's ten classes so many are started, those of the largest statistic beside it …
 _STARTED = 4
 #: … and so many refined, those with the best starts, if the start itself scores this, and the one that screens best.
@@ -113,13 +113,13 @@ def search_sources(
         old = fit_sources(data, found, neighbours, _own_rows(found), search=False)
         found = drop_duplicates(old.join(new), data.edges)
         if turn == 0:
-            data = replace(data, model_error=_learn_model_error(found))
-        neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
+            data = replace(data, model_error=learn_model_error(found))
+        neighbours = draw_neighbours(data, found.pick(found.score >= EXPLAINS))
     for _ in range(_SWEEPS):
         report("fitting neighbours together", len(thresholds), len(thresholds) + 1)
         own = _own_rows(found)
         found = fit_sources(data, found, neighbours, own, search=False)
-        neighbours = draw_neighbours(data, found.pick(found.score >= _EXPLAINS))
+        neighbours = draw_neighbours(data, found.pick(found.score >= EXPLAINS))
     found = drop_duplicates(found, data.edges)
     own = _own_rows(found)
     refit = refit_weak(data, found, draw_neighbours(data, found.pick(own >= 0)), own, other_tables)
@@ -131,7 +131,7 @@ def search_sources(
 
 def _own_rows(found: Sources) -> NDArray[np.int64]:
     """Each source's row among the neighbours drawn from those that explain; -1 for the others."""
-    explains = found.score >= _EXPLAINS
+    explains = found.score >= EXPLAINS
     return np.where(explains, np.cumsum(explains) - 1, -1)
 
 
@@ -232,13 +232,13 @@ def drop_duplicates(sources: Sources, edges: NDArray[np.float64]) -> Sources:
     return sources.pick(order[_first_of_each(points, SAME_PLACE)])
 
 
-def _learn_model_error(sources: Sources) -> float:
+def learn_model_error(sources: Sources) -> float:
     """Relative error of a source's factor: the root of excess χ² over the change that the source made.
 
     The change of a source, in units of noise, is what it takes off χ² and more; the median over the scan's
     strong sources says how much of it the model does not describe.
     """
-    strong = sources.pick(sources.score > 2 * _EXPLAINS)
+    strong = sources.pick(sources.score > 2 * EXPLAINS)
     if len(strong) < 5:
         return _DEFAULT_MODEL_ERROR
     excess = np.maximum(strong.chi2 - strong.dof, 0.0)

@@ -131,8 +131,8 @@ def _measurement_text() -> str:
     return (
         "The magnetic moment and its error come from the complex fit, with overlapping neighbours free as well. The "
         "error was inflated by the noise’s correlation, by the root of χ² per degree of freedom where that exceeds "
-        "one, and by half the difference between the inner and the outer half of the window where those disagree by "
-        "more than two of their errors. ± is one standard deviation."
+        "one, and where the inner and the outer half of the window disagree by more than two of their errors, by as "
+        "many of them. ± is one standard deviation."
     )
 
 
