@@ -1,6 +1,6 @@
 """A real brain without labelled cells, as it is and with clusters put into it: what is accepted, what is missed, why.
 
-    FERROSIGHT_DATA=... uv run python benchmarks/brain_injection.py [--seed N] [--n 24] [--n-single 12]
+    FERROSIGHT_DATA=... uv run python benchmarks/brain_injection.py [--seed N] [--n 16] [--n-single 12]
 
 1 ng of iron stands for 9.36e-11 A m²: the saturated ferumoxides of ``physics.labels``, 93.6 A m² per kg of iron.
 Echo times and field strength of the scan are assumptions of its own sidecar, so masses are too; d' is not.
@@ -104,7 +104,7 @@ def main() -> None:
     """Analyse, inject, analyse again, print, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=20261124)
-    parser.add_argument("--n", type=int, default=24, help="clusters per mass")
+    parser.add_argument("--n", type=int, default=16, help="clusters per mass")
     parser.add_argument("--n-single", type=int, default=12, help="analyses with one cluster of d' 10 to 30")
     options = parser.parse_args()
     start = time.perf_counter()

@@ -19,6 +19,10 @@ from ferrosight.clusters.fit import Neighbours, Sources, WindowData, cut_window,
 #: with less).
 _PATCH_VOXELS = 8
 
+#: The model error is not taken to be less: farther out than its window a truncated source rings along the axes,
+#: which its model leaves out (a cluster of score 100 left decoys of score 6 five voxels away).
+_LEAST_ERROR = 0.2
+
 
 def neighbour_spread(
     data: WindowData, sources: Sources, neighbours: Neighbours, own: NDArray[np.int64]
@@ -31,7 +35,7 @@ def neighbour_spread(
     volumes = data.signal, data.weights
     blocks = neighbours.centres, neighbours.blocks
     _measure_many(volumes, sources.centres, np.asarray(own, np.int64), data.voxels, blocks, doubt)
-    return np.asarray(np.sqrt(1 + _PATCH_VOXELS / 2 * (data.model_error * doubt) ** 2), dtype=np.float64)
+    return np.asarray(np.sqrt(1 + _PATCH_VOXELS / 2 * (max(data.model_error, _LEAST_ERROR) * doubt) ** 2), dtype=np.float64)
 
 
 @njit(cache=True, fastmath=True, parallel=True)
