@@ -119,7 +119,6 @@ def main() -> None:
         rows = inject_several(brain, options.n, rng) + inject_singles(brain, options.n_single, rng)
     measured = {f"real brain as it is, sign {name}, accepted": str(s["accepted"]) for name, s in as_it_is.items()}
     measured |= report(rows)
-    plot(rows)
     print_table({"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)})
     write_results(
         "brain_injection",
@@ -127,6 +126,7 @@ def main() -> None:
         measured,
         {"seed": options.seed, "as_it_is": as_it_is, "rows": rows},
     )
+    plot(rows)
 
 
 def read_brain() -> Brain:
@@ -490,6 +490,7 @@ def plot(rows: list[Row]) -> None:
         axes.legend(fontsize=7)
     left.set_xticks(MASSES_NG, [f"{ng:g}" for ng in MASSES_NG])
     left.minorticks_off()
+    OUT.mkdir(exist_ok=True)
     figure.savefig(OUT / "brain_injection.png")
     print(f"plot: {OUT / 'brain_injection.png'}")
 
