@@ -74,11 +74,16 @@ def print_table(rows: dict[str, Any]) -> None:
         print(f"{name:<{width}}  {value}")
 
 
-def write_results(name: str, command: str, measured: dict[str, str], everything: dict[str, Any]) -> None:
-    """What the README shows under results, all of it under out."""
+def write_results(
+    name: str,
+    command: str,
+    measured: dict[str, str],
+    everything: dict[str, Any],
+    details: list[dict[str, str]] | None = None,
+) -> None:
+    """What the README shows and the rows of a table for the documentation under results, all of it under out."""
     RESULTS.mkdir(exist_ok=True)
     OUT.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(
-        json.dumps({"command": command, "measured": measured}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    shown = {"command": command, "measured": measured, "details": details or []}
+    (RESULTS / f"{name}.json").write_text(json.dumps(shown, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (OUT / f"{name}.json").write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")

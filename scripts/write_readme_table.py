@@ -1,9 +1,11 @@
-"""Write the README's table of what was measured from the files that benchmarks left.
+"""Write what was measured, from the files that benchmarks left, into the README and the documentation.
 
     python scripts/write_readme_table.py [--check]
 
-Reads each ``benchmarks/results/*.json``: ``{"command": "...", "measured": {"what": "value with its unit"}}``,
-as written by the benchmark itself. With ``--check`` it changes nothing and exits 1 where the table is behind.
+Reads each ``benchmarks/results/*.json``, as written by the benchmark itself: ``{"command": "...", "measured":
+{"what": "value with its unit"}, "details": [{"column": "value"}]}``. The README gets a table of all that was
+measured, ``docs/measured.md`` each benchmark's details in a place of their own. With ``--check`` it changes nothing and
+exits 1 where either is behind.
 """
 
 from __future__ import annotations
@@ -11,37 +13,71 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-BEGIN = "<!-- measured:begin -->\n"
-END = "<!-- measured:end -->\n"
+BEGIN = "<!-- {}:begin -->\n"
+END = "<!-- {}:end -->\n"
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    """Write or check the table; the exit code."""
-    path = ROOT / "README.md"
-    before = path.read_text(encoding="utf-8")
-    head, _, rest = before.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    after = head + BEGIN + measured_table(ROOT / "benchmarks" / "results") + END + tail
-    if after == before:
-        return 0
-    if "--check" in sys.argv[1:]:
-        print("README.md: its table is out of date; run python scripts/write_readme_table.py", file=sys.stderr)
-        return 1
-    path.write_text(after, encoding="utf-8")
-    return 0
+    """Write or check both pages; the exit code."""
+    results = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in read_paths()}
+    behind = False
+    for page, parts in (
+        ("README.md", {"measured": measured_table(results)}),
+        ("docs/measured.md", {name: details_table(result) for name, result in results.items()}),
+    ):
+        path = ROOT / page
+        before = path.read_text(encoding="utf-8")
+        after = before
+        for name, part in parts.items():
+            after = replace_part(after, name, part)
+        if after == before:
+            continue
+        behind = True
+        if "--check" in sys.argv[1:]:
+            print(f"{page}: a table is out of date; run python scripts/write_readme_table.py", file=sys.stderr)
+        else:
+            path.write_text(after, encoding="utf-8")
+    return int(behind and "--check" in sys.argv[1:])
 
 
-def measured_table(results: Path) -> str:
+def read_paths() -> list[Path]:
+    """The results, in the order of their names."""
+    return sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+
+
+def replace_part(text: str, name: str, part: str) -> str:
+    """A page with what stands between the marks of ``name`` replaced; as it is where it has no such marks."""
+    begin, end = BEGIN.format(name), END.format(name)
+    if begin not in text:
+        return text
+    head, _, rest = text.partition(begin)
+    return head + begin + part + end + rest.partition(end)[2]
+
+
+def measured_table(results: dict[str, Any]) -> str:
     """A Markdown table, a row per measured quantity."""
-    rows = []
-    for path in sorted(results.glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        rows += [f"| {what} | {value} | `{result['command']}` |" for what, value in result["measured"].items()]
+    rows = [
+        f"| {what} | {value} | `{result['command']}` |"
+        for result in results.values()
+        for what, value in result["measured"].items()
+    ]
     if not rows:
         return "Nothing has been recorded yet.\n"
     return "\n".join(["| what | measured | by |", "| --- | --- | --- |", *rows]) + "\n"
+
+
+def details_table(result: dict[str, Any]) -> str:
+    """The command, and a Markdown table of its details; columns are those of the first row."""
+    details = result.get("details", [])
+    if not details:
+        return "Nothing has been recorded yet.\n"
+    names = list(details[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
+    lines += ["| " + " | ".join(row.get(name, "") for name in names) + " |" for row in details]
+    return f"\n`{result['command']}`\n\n" + "\n".join(lines) + "\n\n"
 
 
 if __name__ == "__main__":
