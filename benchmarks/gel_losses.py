@@ -67,7 +67,11 @@ def main() -> None:
     for way, rows in left.items():
         print(f"\n{way}")
         print_table({name: f"{100 * share:.0f} %" for name, share in rows.items()})
-    write_results("gel_losses", "uv run python benchmarks/gel_losses.py", {}, {**vars(options), "left": left})
+    details = [
+        {"left after": name, **{f"put in by {way}, %": f"{100 * left[way][name]:.0f}" for way in WAYS}}
+        for name in left[WAYS[0]]
+    ]
+    write_results("gel_losses", "uv run python benchmarks/gel_losses.py", {}, {**vars(options), "left": left}, details)
 
 
 def count_losses(scan: Scan, field_map: FieldMap, sites: NDArray[np.float64], pg: float, way: str) -> dict[str, float]:
