@@ -46,7 +46,17 @@ def decide(
     patterns = np.concatenate([np.zeros(len(iron) + len(other)), rng.integers(1, 5, 40)]).astype(np.int64)
     sources = make_sources(scores, patterns, signs)
     noise = rng.standard_normal((5, *SHAPE)).astype(np.float32)
-    found = SearchResult(sources, None, None, np.ones(len(scores)), np.zeros((len(scores), 4, 4)), noise, 100, None)  # type: ignore[arg-type]
+    found = SearchResult(
+        sources,
+        None,
+        None,
+        np.ones(len(scores)),
+        np.zeros((len(scores), 4, 4)),
+        np.zeros(len(scores)),
+        noise,
+        100,
+        None,
+    )  # type: ignore[arg-type]
     allowed = np.ones(len(scores), np.bool_) if eligible is None else eligible
     return decide_polarity(found, allowed, np.ones(SHAPE, np.bool_), stated)
 

@@ -314,7 +314,7 @@ def test_the_likely_classes_are_those_of_the_largest_statistic_beside_a_place(
     shape = (7, 6, 5)
     evidence = rng.normal(size=(n_patterns, *shape)).astype(np.float32)
     places = np.concatenate([rng.integers(0, shape, (40, 3)), [[0, 0, 0], [6, 5, 4], [0, 5, 2]]])
-    rows, kinds = _likely_classes(evidence, places)
+    rows, kinds = _likely_classes(evidence, places, _STARTED)
     n_started = min(_STARTED, 2 * n_patterns)
     np.testing.assert_array_equal(rows, np.repeat(np.arange(len(places)), n_started))
     for place, started in zip(places, kinds.reshape(-1, n_started), strict=True):
@@ -328,17 +328,17 @@ def test_both_signs_are_as_likely_as_the_map_says(rng: np.random.Generator) -> N
     """Turning the map's sign turns the sign of every class; what never has a sign is not said to have it."""
     evidence = rng.normal(size=(5, 9, 9, 9)).astype(np.float32)
     places = rng.integers(0, 9, (30, 3))
-    rows, kinds = _likely_classes(evidence, places)
-    same, turned = _likely_classes(-evidence, places)
+    rows, kinds = _likely_classes(evidence, places, _STARTED)
+    same, turned = _likely_classes(-evidence, places, _STARTED)
     np.testing.assert_array_equal(same, rows)
     np.testing.assert_array_equal(turned, kinds ^ 1)
     evidence = np.abs(evidence)
-    _, kinds = _likely_classes(evidence, places)
+    _, kinds = _likely_classes(evidence, places, _STARTED)
     assert (kinds % 2 == 0).all()
 
 
 def test_no_places_have_no_likely_classes() -> None:
-    rows, kinds = _likely_classes(np.ones((5, 9, 9, 9), np.float32), np.zeros((0, 3), np.int64))
+    rows, kinds = _likely_classes(np.ones((5, 9, 9, 9), np.float32), np.zeros((0, 3), np.int64), _STARTED)
     assert len(rows) == len(kinds) == 0
 
 

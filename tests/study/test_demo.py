@@ -101,7 +101,6 @@ def test_the_demo_finds_most_of_what_was_put_in(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="11 of 15 are found: four of the clusters of one or two cells are missed")
 def test_the_demo_finds_twelve_of_fifteen(tmp_path):
     """What the demo should show."""
     assert run_demo(tmp_path / "demo").comparison.n_found >= 12

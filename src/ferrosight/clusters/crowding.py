@@ -35,7 +35,9 @@ def neighbour_spread(
     volumes = data.signal, data.weights
     blocks = neighbours.centres, neighbours.blocks
     _measure_many(volumes, sources.centres, np.asarray(own, np.int64), data.voxels, blocks, doubt)
-    return np.asarray(np.sqrt(1 + _PATCH_VOXELS / 2 * (max(data.model_error, _LEAST_ERROR) * doubt) ** 2), dtype=np.float64)
+    return np.asarray(
+        np.sqrt(1 + _PATCH_VOXELS / 2 * (max(data.model_error, _LEAST_ERROR) * doubt) ** 2), dtype=np.float64
+    )
 
 
 @njit(cache=True, fastmath=True, parallel=True)

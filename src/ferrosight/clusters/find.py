@@ -87,7 +87,12 @@ def _compare_likely(found: SearchResult, scan: Scan) -> NDArray[np.float64]:
     delta = np.full(len(found.sources), np.nan)
     likely = found.sources.score >= COMPLETE
     delta[likely] = compare_cylinders(
-        found.data, found.sources.pick(likely), found.neighbours, found.own[likely], scan.b0_in_array
+        found.data,
+        found.sources.pick(likely),
+        found.neighbours,
+        found.own[likely],
+        scan.b0_in_array,
+        found.lowered[likely],
     )
     return delta
 

@@ -26,11 +26,12 @@ _SAME_SOURCE = 1.0
 
 @dataclass(frozen=True)
 class Refit:
-    """``sources`` with the weak ones at their best fit, and ``between`` (n, 4, 4): what the choice adds to the
-    covariance of (q, shift)."""
+    """``sources`` with the weak ones at their best fit; ``between`` (n, 4, 4) what the choice adds to the covariance
+    of (q, shift); ``lowered`` (n,) by how much it lowered χ²."""
 
     sources: Sources
     between: NDArray[np.float64]
+    lowered: NDArray[np.float64]
 
 
 def refit_weak(
@@ -44,19 +45,25 @@ def refit_weak(
 
     ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them.
     """
-    between = np.zeros((len(sources), 4, 4))
+    between, lowered = np.zeros((len(sources), 4, 4)), np.zeros(len(sources))
     weak = np.flatnonzero((np.abs(sources.q) * data.ratios[-1] < WEAK_Q) & (sources.steps >= 0))
-    fits = [sources.pick(weak)]
     if not len(weak):
-        return Refit(sources, between)
+        return Refit(sources, between, lowered)
+    # Under the scan's own point spread once more, so that all are compared beside the same neighbours.
+    fits = [fit_sources(data, sources.pick(weak), neighbours, own[weak], search=False)]
     for tables in others:
         # A data set of its own: what is cached of the tables must not outlive them.
         fits.append(fit_sources(replace(data, tables=tables), fits[0], neighbours, own[weak], search=False))
+    if len(fits) == 1:
+        return Refit(sources, between, lowered)
     gains = np.array([_gain(fit, fits[0]) for fit in fits])
     best = np.argmax(gains, axis=0)
     chosen = _choose(fits, best)
     between[weak] = _spread_between(fits, gains, chosen)
-    return Refit(_put(sources, weak, chosen), between)
+    top = gains.max(axis=0)
+    known = np.isfinite(gains[0]) & np.isfinite(top)
+    lowered[weak[known]] = ((top - gains[0]) * np.fmax(fits[0].misfit, 1.0))[known]
+    return Refit(_put(sources, weak, chosen), between, lowered)
 
 
 def _gain(fit: Sources, first: Sources) -> NDArray[np.float64]:

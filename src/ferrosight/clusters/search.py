@@ -44,8 +44,8 @@ _STARTED = 4
 #: … and so many refined, those with the best starts, if the start itself scores this, and the one that screens best.
 _REFINED = 3
 _WORTH_REFINING = 2.5
-#: Fits scoring this are asked again where they ended.
-_PROMISING = 4.0
+#: Fits scoring this are asked again where they ended, and with all classes where their misfit is larger than that.
+_PROMISING, _FITS_BADLY = 4.0, 3.0
 #: First only what stands out, so that its side lobes need not be fitted; then everything, twice.
 _FIRST_SCREEN_Z = 8.0
 _SWEEPS = 2
@@ -58,7 +58,7 @@ class SearchResult:
     ``sources`` of all classes, strongest first; ``neighbours`` drawn from those that explain their
     surroundings, ``own`` (n,) each source's row among them (-1: none); ``neighbour_spread`` (n,) what errors of
     their models add to each source's score; ``between`` (n, 4, 4) what the choice of the point spread adds to the
-    covariance of (q, shift); ``residual_map`` (pattern, x, y, z)
+    covariance of (q, shift), ``lowered`` (n,) by how much it lowered χ²; ``residual_map`` (pattern, x, y, z)
     the screening map once the strong ones were explained; ``n_places`` how many places were fitted;
     ``data`` with its model error learnt.
     """
@@ -68,6 +68,7 @@ class SearchResult:
     own: NDArray[np.int64]
     neighbour_spread: NDArray[np.float64]
     between: NDArray[np.float64]
+    lowered: NDArray[np.float64]
     residual_map: NDArray[np.float32]
     n_places: int
     data: WindowData
@@ -126,7 +127,7 @@ def search_sources(
     # Rows keep their order: what explained its surroundings before goes on to.
     neighbours = draw_neighbours(data, refit.sources.pick(own >= 0))
     spread = neighbour_spread(data, refit.sources, neighbours, own)
-    return SearchResult(refit.sources, neighbours, own, spread, refit.between, evidence, n_places, data)
+    return SearchResult(refit.sources, neighbours, own, spread, refit.between, refit.lowered, evidence, n_places, data)
 
 
 def _own_rows(found: Sources) -> NDArray[np.int64]:
@@ -177,9 +178,24 @@ def _fit_places(
 ) -> Sources:
     """The best-scoring class at every place.
 
-    Those started have the largest statistic at the place or a voxel beside it, whatever pattern peaks there.
+    Those started have the largest statistic at the place or a voxel beside it, whatever pattern peaks there. Where
+    the best of them is strong and fits badly, all ten are: in a cut window the right one may screen below others.
     """
-    rows, kinds = _likely_classes(evidence, places)
+    fitted, at = _fit_classes(data, evidence, places, neighbours, _STARTED)
+    doubtful = (fitted.score > _PROMISING) & (fitted.misfit > _FITS_BADLY)
+    again, _ = _fit_classes(data, evidence, places[at[doubtful]], neighbours, 2 * len(evidence))
+    return fitted.pick(~doubtful).join(again)
+
+
+def _fit_classes(
+    data: WindowData,
+    evidence: NDArray[np.float32],
+    places: NDArray[np.int64],
+    neighbours: Neighbours,
+    n_started: int,
+) -> tuple[Sources, NDArray[np.int64]]:
+    """The best of so many classes at every place, and the rows of the places that have one."""
+    rows, kinds = _likely_classes(evidence, places, n_started)
     classes = unfitted(kinds // 2, 1 - 2 * (kinds % 2), places[rows], len(data.ratios))
     started = start_sources(data, classes, neighbours)
     # Only the class that screens best and those that start best are refined, alike for all: a start may lie so far
@@ -190,12 +206,12 @@ def _fit_places(
     chosen = order[((rank < _REFINED) & (started.score[order] > _WORTH_REFINING)) | screens_best]
     fitted = fit_sources(data, started.pick(chosen), neighbours, search=False)
     best = np.lexsort((-fitted.score, rows[chosen]))
-    first = np.unique(rows[chosen][best], return_index=True)[1]
-    return fitted.pick(best[first])
+    at, first = np.unique(rows[chosen][best], return_index=True)
+    return fitted.pick(best[first]), at
 
 
 def _likely_classes(
-    evidence: NDArray[np.float32], places: NDArray[np.int64]
+    evidence: NDArray[np.float32], places: NDArray[np.int64], n_started: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows into the places, and the classes to start there: twice the pattern, one more where q is negative."""
     steps = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -204,7 +220,7 @@ def _likely_classes(
     # (pattern, sign, place): the largest statistic of either sign, 0 where there is none of that sign.
     largest = np.stack([z.max(axis=2, initial=0.0), -z.min(axis=2, initial=0.0)], axis=1)
     by_class = largest.reshape(2 * len(evidence), len(places))
-    kinds = np.argsort(-by_class, axis=0, kind="stable")[:_STARTED].T
+    kinds = np.argsort(-by_class, axis=0, kind="stable")[:n_started].T
     return np.repeat(np.arange(len(places)), kinds.shape[1]), kinds.reshape(-1)
 
 

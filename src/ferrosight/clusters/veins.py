@@ -72,6 +72,7 @@ def compare_cylinders(
     neighbours: Neighbours,
     own: NDArray[np.int64],
     b0_in_array: NDArray[np.float64],
+    lowered: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """χ² of the best cylinder less that of the point, in units of the point's χ²/dof, (n,).
 
@@ -81,10 +82,12 @@ def compare_cylinders(
     The second counts only if with that cylinder there the point is no longer needed.
 
     ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them;
-    ``b0_in_array`` (3,) is B0's unit vector along the array's axes. Below 0 a vein fits better; NaN where
+    ``b0_in_array`` (3,) is B0's unit vector along the array's axes; ``lowered`` (n,) is above 0 where
+    a point's χ² is that of a fit under another point spread than the data's. Below 0 a vein fits better; NaN where
     the source was not fitted. The cylinder has one free parameter more than the point.
     """
     delta = np.full(len(sources), np.nan)
+    elsewhere = np.zeros(len(sources)) if lowered is None else lowered
     for pattern, table in enumerate(data.tables):
         rows = np.flatnonzero(sources.patterns == pattern)
         some, part = sources.pick(rows), delta[rows]
@@ -92,7 +95,15 @@ def compare_cylinders(
             (data.signal, data.weights),
             data.model_error,
             (neighbours.centres, neighbours.blocks),
-            (np.asarray(own, np.int64)[rows], some.centres, some.shifts, some.q, some.chi2, some.steps),
+            (
+                np.asarray(own, np.int64)[rows],
+                some.centres,
+                some.shifts,
+                some.q,
+                some.chi2,
+                elsewhere[rows],
+                some.steps,
+            ),
             data.ratios,
             (table.values, table.matrix, table.edges),
             (data.voxels, data.basis),
@@ -424,7 +435,7 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
     """Fill ``delta`` (n,) for every source."""
     signal, weights = volumes
     block_centres, blocks = neighbours
-    own, centres, shifts, q, fitted, steps = rows
+    own, centres, shifts, q, fitted, lowered, steps = rows
     voxels, basis = window
     edges = table[2]
     n = len(voxels)
@@ -444,8 +455,8 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         together = measure_chi2(data, other, alone, ratios, table, voxels, basis, q[f], shifts[f])
         discount_neighbours(data, other, model_error, weight)
         point = measure_chi2(data, other, weight, ratios, table, voxels, basis, q[f], shifts[f])
-        # A weak point may have been fitted under another point spread, better: a cylinder must beat that.
-        if 0.0 < fitted[f] < point:
+        # What was fitted best under another point spread than that of the data is not as good as that here.
+        if lowered[f] > 0.0 and fitted[f] < point:
             together -= point - fitted[f]
             point = fitted[f]
         if point <= 0.0 or together <= 0.0:
