@@ -92,3 +92,17 @@ def test_the_spread_between_fits_is_their_likelihoods(workshop: Any) -> None:
     expected = sum(w * (f.q[0] - best.q[0]) ** 2 for w, f in zip(weights, fits, strict=True))
     assert refit.sources.q[0] == pytest.approx(best.q[0], rel=1e-3)
     assert refit.between[0, 0, 0] == pytest.approx(expected, rel=0.02)
+
+
+def test_a_source_that_no_fit_describes_is_left_alone(workshop: Any) -> None:
+    """It fails under every point spread (its window lies outside): nothing is chosen, nothing is warned of."""
+    rng = np.random.default_rng(0)
+    places = draw_places(rng)[:1]
+    scan = workshop.add_noise(workshop.simulate_points(SHAPE, places, [0.3]), SIGMA, rng)
+    data = workshop.window_data(scan, SIGMA, workshop.table(scan, "kspace"))
+    fitted = workshop.fit_near(data, scan, scan.grid.to_mm(places))
+    dark = replace(data, weights=np.zeros_like(data.weights))
+    refit = refit_weak(dark, fitted, no_neighbours(data), np.array([-1]), [(workshop.table(scan, "box"),)])
+    assert refit.lowered[0] == 0
+    assert not refit.between.any()
+    assert refit.sources.steps[0] < 0

@@ -62,7 +62,7 @@ def refit_weak(
     between[weak] = _spread_between(fits, gains, chosen)
     top = gains.max(axis=0)
     known = np.isfinite(gains[0]) & np.isfinite(top)
-    lowered[weak[known]] = ((top - gains[0]) * np.fmax(fits[0].misfit, 1.0))[known]
+    lowered[weak[known]] = (top[known] - gains[0, known]) * np.fmax(fits[0].misfit[known], 1.0)
     return Refit(_put(sources, weak, chosen), between, lowered)
 
 
@@ -88,7 +88,7 @@ def _choose(fits: list[Sources], best: NDArray[np.int64]) -> Sources:
 def _spread_between(fits: list[Sources], gains: NDArray[np.float64], chosen: Sources) -> NDArray[np.float64]:
     """Σ w d dᵀ (n, 4, 4) of how far each fit's (q, position) lies from the chosen one's, w its likelihood."""
     top = gains.max(axis=0)
-    weights = np.where(np.isfinite(gains), np.exp((gains - np.where(np.isfinite(top), top, 0.0)) / 2), 0.0)
+    weights = np.exp((gains - np.where(np.isfinite(top), top, 0.0)) / 2)
     weights /= np.maximum(weights.sum(axis=0), 1e-300)
     away = np.array(
         [np.column_stack([fit.q - chosen.q, np.atleast_2d(fit.positions - chosen.positions)]) for fit in fits]
