@@ -242,6 +242,7 @@ def plot(rows: list[dict[str, Any]]) -> None:
     axes.plot([0.3, 0.5, 1.0, 2.0], [0.0, 0.13, 0.55, 0.83], "k:", label="MRI-PDQ, measured elsewhere")
     axes.set(xscale="log", xlabel="injected mass (pg; 1 pg = 9.2e-14 A m²)", ylabel="share found", ylim=(-0.03, 1.03))
     axes.set_xticks(MASSES_PG, [f"{pg:g}" for pg in MASSES_PG])
+    axes.set_xticks([], minor=True)
     axes.legend(fontsize=8)
     OUT.mkdir(exist_ok=True)
     figure.savefig(OUT / "gel_injection.png")

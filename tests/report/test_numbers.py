@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ferrosight.report import numbers
@@ -71,6 +71,9 @@ ANY_FLOAT = st.floats(-1e300, 1e300) | st.sampled_from([math.nan, math.inf, -mat
 
 
 @given(ANY_FLOAT, ANY_FLOAT)
+@example(5e-324, 0.0)
+@example(0.0, 5e-324)
+@example(1e-299, 2e-300)
 def test_no_pair_of_floats_breaks_a_formatter(a: float, b: float) -> None:
     for text in (
         numbers.format_pm(a, b),

@@ -13,6 +13,8 @@ _MOMENT_UNITS = ((1e-18, "aA m²"), (1e-15, "fA m²"), (1e-12, "pA m²"), (1e-9,
 
 #: What the tables' fixed units are in the catalogue's units.
 TABLE_MOMENT_AM2 = 1e-15
+#: What is smaller has no power of ten that a float can hold, and is shown as 0.
+_LEAST = 1e-300
 TABLE_MOMENT_UNIT = "fA m²"
 
 
@@ -37,7 +39,7 @@ def format_number(value: float, digits: int = 3) -> str:
     """A number with so many significant digits; powers of ten beyond 1e-3 and 1e6."""
     if not is_number(value):
         return NA
-    if value == 0:
+    if abs(value) < _LEAST:
         return "0"
     exponent = math.floor(math.log10(abs(value)))
     if not -3 <= exponent < 6:
@@ -50,7 +52,7 @@ def format_pm(value: float, err: float) -> str:
     """``12.3 ± 0.8``; the value alone where its error is missing."""
     if not is_number(value):
         return NA
-    if not is_number(err) or err <= 0:
+    if not is_number(err) or err < _LEAST:
         return format_number(value)
     decimals = _decimals(err)
     return f"{_round(value, decimals)}{_NBSP}±{_NBSP}{_round(err, decimals)}"
