@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 _NODES = np.linspace(-6.0, 6.0, 97)
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
 _TAIL = 0.025
-_LOW = np.array([-1.959964])
+_LOW = -1.959964
 _BISECTIONS = 40
 
 
@@ -49,7 +49,9 @@ def invert_measurement(
     err = np.maximum(np.asarray(measured_err, dtype=np.float64) / factor, 1e-9 * value)
     widest = np.sqrt(np.log1p(factor_rel_sd(np.zeros_like(value)) ** 2))
     # The truth's confidence distribution as if the factor were certain.
-    truths = selected_quantiles(value, err, score, threshold, _NODES)
+    columns = np.append(_NODES, _LOW)
+    quantiles = selected_quantiles(value, err, score, threshold, columns)
+    truths, lowest = quantiles[:, :-1], quantiles[:, -1]
     highest: Array = (value + 6 * err) * np.exp(6 * widest + widest**2)
 
     def end(tail: float) -> Array:
@@ -61,8 +63,7 @@ def invert_measurement(
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return high
 
-    insignificant = selected_quantiles(value, err, score, threshold, _LOW)[:, 0] <= 0
-    return np.where(insignificant, 0.0, end(_TAIL)), end(1 - _TAIL)
+    return np.where(lowest <= 0, 0.0, end(_TAIL)), end(1 - _TAIL)
 
 
 def _chance_of_more(t: Array, truths: Array, value: Array, err: Array, rel_sd: Array) -> Array:
