@@ -10,6 +10,7 @@ from ferrosight.clusters.patches import draw_patches
 from ferrosight.clusters.point_spread import choose_point_spread, other_point_spreads
 from ferrosight.clusters.polarity import COMPLETE, Polarity, decide_polarity
 from ferrosight.clusters.prepare import PAD, PointSpread, build_tables, prepare_scan, window_data
+from ferrosight.clusters.refit import REFIT_LEVELS
 from ferrosight.clusters.rows import tabulate_clusters, tabulate_nulls
 from ferrosight.clusters.screen import WEAK_LEVELS, Screener
 from ferrosight.clusters.search import SearchResult, search_sources
@@ -53,7 +54,9 @@ def find_clusters(
     point_spread = choose_point_spread(scan, field_map, prepared, evidence)
     report("tabulating signals", 2)
     data = window_data(prepared, build_tables(scan, prepared, point_spread))
-    others = (build_tables(scan, prepared, other) for other in other_point_spreads(point_spread))
+    others = (
+        build_tables(scan, prepared, other, levels=REFIT_LEVELS) for other in other_point_spreads(point_spread)
+    )
     found = search_sources(
         data, prepared.search_mask, screener, evidence, config.screen_z, others, on_progress=on_progress
     )

@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.clusters.fit import Neighbours, Sources, WindowData, fit_sources
-from ferrosight.physics.cluster_signal import SignalTable
+from ferrosight.physics.cluster_signal import SignalTable, q_levels
 
 #: Sources weaker than this (|p|/V at the last echo) are asked: stronger ones chose the scan's point spread.
 WEAK_Q = 3.0
+#: Levels of their tables: a fit that leaves them, to three times that, is given up.
+REFIT_LEVELS = slice(0, int(np.searchsorted(q_levels(), 3 * WEAK_Q)) + 2)
 #: Fits that end farther apart than this (voxels) are not of one source.
 _SAME_SOURCE = 1.0
 

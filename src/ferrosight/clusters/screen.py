@@ -102,27 +102,78 @@ class Screener:
         products = [self._basis[rows] * self._basis[columns]]
         for part in shapes.transpose(1, 0, 2):
             products += [part**2, (self._basis[:, None] * part[None]).reshape(-1, part.shape[1])]
-        self._products = np.ascontiguousarray(np.concatenate(products).T, dtype=np.float32)
+        sums = np.ascontiguousarray(np.concatenate(products).T, dtype=np.float32)
+        self._backgrounds = np.ascontiguousarray(sums[:, :_N_PAIRS])
+        # Weights follow the magnitude, which stays as it is when sources' phase is taken off: once is enough.
+        self._weight = self._flatten(data.signal)[2]
+        self._places = np.argwhere(self._mask)
+        shares = np.zeros((len(self._places), 2, shapes.shape[0]), np.uint16)
+        tops = np.zeros((len(self._places), 2), np.float32)
+        # In a whole window of equal weights, as a unit.
+        background = np.linalg.qr(self._basis.T.astype(float))[0]
+        left = shapes - (shapes @ background) @ background.T
+        units = np.ascontiguousarray((left**2).sum(axis=2).T, dtype=np.float32)
+        _norm_windows(self._weight, self._places, (self._voxels, sums), units, shares, tops)
+        self._norms = (shares, tops, units)
+
+    def _flatten(self, signal: NDArray[np.complex64]) -> tuple[NDArray[np.float32], ...]:
+        phase, dark, weight = flatten_signal(signal, self._weights, self._ratios, self._sigma_voxels)
+        return phase, dark, np.asarray(weight / np.float32(np.median(weight[weight > 0])))
 
     def screen(self, signal: NDArray[np.complex64]) -> NDArray[np.float32]:
         """Studentised statistic (pattern, x, y, z) of every pattern at every voxel of the search mask.
 
         The largest over the places in the voxel and both signs, with the sign that has it; 0 where neither is
-        above. ``signal`` is the scan's, with the
-        phase of explained sources taken off.
+        above. ``signal`` is the scan's, with the phase of explained sources taken off; its magnitude is the scan's.
         """
-        phase, dark, weight = flatten_signal(signal, self._weights, self._ratios, self._sigma_voxels)
-        weight /= np.float32(np.median(weight[weight > 0]))
+        phase, dark, _ = self._flatten(signal)
         out = np.zeros((self._n_patterns, *signal.shape[1:]), np.float32)
-        windows = (self._voxels, self._basis, self._shapes, self._products)
-        _screen_voxels(np.stack([phase, dark]), weight, np.argwhere(self._mask), windows, out)
+        windows = (self._voxels, self._basis, self._shapes, self._backgrounds)
+        _screen_voxels(np.stack([phase, dark]), self._weight, self._places, windows, self._norms, out)
         return out
 
 
 @njit(cache=True, fastmath=True, parallel=True)
-def _screen_voxels(images, weight, places, windows, out):  # type: ignore[no-untyped-def]
+def _norm_windows(weight, places, windows, units, shares, tops):  # type: ignore[no-untyped-def]
+    """Norms of what the background leaves of each shape at every place, in two bytes each.
+
+    In ``units`` (phase or darkness, shape) their roots are ``shares`` (place, phase or darkness, shape), in 65,535
+    steps, of the largest root, ``tops`` (place, phase or darkness), which stays 0 where a window holds too little.
+    """
+    voxels, products = windows
+    n_shapes = shares.shape[2]
+    for batch in prange((len(places) + _BATCH - 1) // _BATCH):
+        first = batch * _BATCH
+        size = min(_BATCH, len(places) - first)
+        weights = np.empty((size, len(voxels)), np.float32)
+        used = np.empty(size, np.int64)
+        for b in range(size):
+            used[b] = _cut_weights(weight, places[first + b], voxels, weights[b])
+        # All sums over windows at once, as a matrix product: that is where the time goes.
+        sums = np.dot(weights, products)
+        factor = np.empty((N_BACKGROUND, N_BACKGROUND))
+        norms = np.empty(n_shapes, np.float32)
+        across = np.empty((N_BACKGROUND, n_shapes), np.float32)
+        for b in range(size):
+            if used[b] < 3 * N_BACKGROUND or not _factorise_background(sums[b], factor):
+                continue
+            for part in range(2):
+                begin = _N_PAIRS + part * (1 + N_BACKGROUND) * n_shapes
+                _norm_shapes(sums[b, begin:], factor, across, norms)
+                top = np.float32(1e-30)
+                for t in range(n_shapes):
+                    norms[t] = np.sqrt(max(norms[t], np.float32(0.0)) / units[part, t]) if units[part, t] > 0.0 else 0.0
+                    top = max(top, norms[t])
+                tops[first + b, part] = top
+                for t in range(n_shapes):
+                    shares[first + b, part, t] = np.uint16(norms[t] / top * np.float32(65535.0) + np.float32(0.5))
+
+
+@njit(cache=True, fastmath=True, parallel=True)
+def _screen_voxels(images, weight, places, windows, norms, out):  # type: ignore[no-untyped-def]
     """Fill ``out`` (pattern, x, y, z) at every place whose window holds enough. ``images``: phase and darkness."""
-    voxels, basis, shapes, products = windows
+    voxels, basis, shapes, backgrounds = windows
+    shares, norm_tops, units = norms
     n = len(voxels)
     n_shapes = shapes.shape[2]
     for batch in prange((len(places) + _BATCH - 1) // _BATCH):
@@ -132,9 +183,10 @@ def _screen_voxels(images, weight, places, windows, out):  # type: ignore[no-unt
         weights = np.empty((size, n), np.float32)
         used = np.empty(size, np.int64)
         for b in range(size):
-            used[b] = _cut_images(images, weight, places[first + b], voxels, values[:, b], weights[b])
-        # All sums over windows at once, as matrix products: that is where the time goes.
-        sums = np.dot(weights, products)
+            used[b] = _cut_weights(weight, places[first + b], voxels, weights[b])
+            for part in range(2):
+                _cut_values(images[part], places[first + b], voxels, values[part, b])
+        sums = np.dot(weights, backgrounds)
         factors = np.empty((size, N_BACKGROUND, N_BACKGROUND))
         for b in range(size):
             if used[b] >= 3 * N_BACKGROUND and not _factorise_background(sums[b], factors[b]):
@@ -152,28 +204,34 @@ def _screen_voxels(images, weight, places, windows, out):  # type: ignore[no-unt
             tops[part] = np.dot(weighted, shapes[part])
             for b in range(size):
                 left[part, b] = dot(weighted[b], residual[b])
-        norms = np.empty((2, n_shapes), np.float32)
-        across = np.empty((N_BACKGROUND, n_shapes), np.float32)
+        kept = np.empty((2, n_shapes), np.float32)
         for b in range(size):
             if used[b] >= 3 * N_BACKGROUND:
                 for part in range(2):
-                    begin = _N_PAIRS + part * (1 + N_BACKGROUND) * n_shapes
-                    _norm_shapes(sums[b, begin:], factors[b], across, norms[part])
+                    step = norm_tops[first + b, part] / np.float32(65535.0)
+                    for t in range(n_shapes):
+                        root = step * np.float32(shares[first + b, part, t])
+                        kept[part, t] = root * root * units[part, t]
                 x, y, z = places[first + b]
-                _fit_shapes(tops[:, b], norms, left[:, b], used[b] - N_BACKGROUND - 1, out[:, x, y, z])
+                _fit_shapes(tops[:, b], kept, left[:, b], used[b] - N_BACKGROUND - 1, out[:, x, y, z])
 
 
 @njit(cache=True, fastmath=True)
-def _cut_images(images, weight, place, voxels, values, weights):  # type: ignore[no-untyped-def]
-    """Copy a window of both images and of their weight; returns how many voxels have a weight."""
-    nx, ny, nz = weight.shape
-    used = 0
+def _cut_values(image, place, voxels, values):  # type: ignore[no-untyped-def]
+    """Copy a window of an image, 0 outside it."""
+    nx, ny, nz = image.shape
     for v in range(len(voxels)):
         x, y, z = place[0] + voxels[v, 0], place[1] + voxels[v, 1], place[2] + voxels[v, 2]
         inside = 0 <= x < nx and 0 <= y < ny and 0 <= z < nz
-        values[0, v] = images[0, x, y, z] if inside else 0.0
-        values[1, v] = images[1, x, y, z] if inside else 0.0
-        weights[v] = weight[x, y, z] if inside else 0.0
+        values[v] = image[x, y, z] if inside else np.float32(0.0)
+
+
+@njit(cache=True, fastmath=True)
+def _cut_weights(weight, place, voxels, weights):  # type: ignore[no-untyped-def]
+    """Copy a window of the weight; returns how many voxels have one."""
+    _cut_values(weight, place, voxels, weights)
+    used = 0
+    for v in range(len(voxels)):
         used += weights[v] > 0.0
     return used
 

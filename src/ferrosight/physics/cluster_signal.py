@@ -123,12 +123,13 @@ def build_signal_table(
     edges = voxel_edges(voxel_mm)
     matrix = pattern_matrix(pattern, b0_in_array)
     at = _offset_indices(voxels)
-    values = np.full((N_LEVELS, N_NODES, N_NODES, N_NODES, len(voxels)), np.nan, np.complex64)
+    values = np.empty((N_LEVELS, N_NODES, N_NODES, N_NODES, len(voxels)), np.complex64)
+    values[sorted(set(range(N_LEVELS)) - set(range(N_LEVELS)[levels]))] = np.nan
     for level in range(N_LEVELS)[levels]:
         q = float(q_levels()[level])
         coarse, offsets = _tabulate_level(q, matrix, edges, kind, supports, voxels, core_edges, readout, refine)
         _demodulate(coarse, q, matrix, edges, *offsets)
-        values[level] = coarse[at[0][:, None, None], at[1][None, :, None], at[2][None, None, :]]
+        _gather_windows(coarse, *at, values[level])
     values.setflags(write=False)
     return SignalTable(pattern, kind, matrix, edges, voxels, values)
 
@@ -173,33 +174,31 @@ def _offset_indices(voxels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def _apply_separable(fine: NDArray[np.float32], weights: list[NDArray[np.complex64]]) -> NDArray[np.complex64]:
-    """Weigh a box of cells (real or imaginary, cells) along each axis in turn: complex64 (offset, offset, offset)."""
-    out = fine
-    for weight in reversed(weights):
-        # The last axis is weighed and then comes first: after three passes the order is back.
-        rows = np.ascontiguousarray(out).reshape(-1, out.shape[-1])
-        weighed = _weigh_rows(rows, weight.real).reshape(*out.shape[:-1], -1)
-        if np.abs(weight.imag).max() > 1e-7:
-            turned = _weigh_rows(rows, weight.imag).reshape(weighed.shape)
-            weighed[0] -= turned[1]
-            weighed[1] += turned[0]
-        out = np.moveaxis(weighed, -1, 1)
-    return np.asarray(out[0] + 1j * out[1], dtype=np.complex64)
-
-
-def _weigh_rows(rows: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """rows (n, cell) times weight (offset, cell), float32 (n, offset)."""
-    out = np.empty((len(rows), len(weight)), np.float32)
-    _multiply_rows(rows, np.ascontiguousarray(weight.T), out)
-    return out
+    """Weigh a box of cells (real or imaginary, cells) along each axis: complex64 (offset, offset, offset)."""
+    if all(np.abs(weight.imag).max() <= 1e-7 for weight in weights):
+        first, second, third = (np.ascontiguousarray(weight.real) for weight in weights)
+        real, imag = (_weigh_box(part, first, second, np.ascontiguousarray(third.T)) for part in fine)
+        return np.asarray(real + 1j * imag, dtype=np.complex64)
+    first, second, third = weights
+    return np.asarray(_weigh_box(fine[0] + np.complex64(1j) * fine[1], first, second, np.ascontiguousarray(third.T)))
 
 
 @njit(cache=True, parallel=True)
-def _multiply_rows(rows, weight, out):  # type: ignore[no-untyped-def]
-    """rows · weight, some rows per thread: BLAS works on one thread here."""
-    n = 1024
-    for part in prange((len(rows) + n - 1) // n):
-        out[part * n : (part + 1) * n] = np.dot(rows[part * n : (part + 1) * n], weight)
+def _weigh_box(cells, first, second, third):  # type: ignore[no-untyped-def]
+    """Weigh cells along each axis by (offset, cell), the last by its transpose; real or complex throughout.
+
+    Plane by plane on all threads: BLAS works on one thread here.
+    """
+    n = len(cells)
+    planes = np.empty((n, len(second), third.shape[1]), cells.dtype)
+    for i in prange(n):
+        planes[i] = np.dot(second, np.dot(cells[i], third))
+    flat = planes.reshape(n, -1)
+    out = np.empty((len(first), flat.shape[1]), cells.dtype)
+    n_parts = (len(first) + 7) // 8
+    for part in prange(n_parts):
+        out[part * 8 : (part + 1) * 8] = np.dot(first[part * 8 : (part + 1) * 8], flat)
+    return out.reshape(len(first), len(second), third.shape[1])
 
 
 @njit(cache=True, fastmath=True, parallel=True)
@@ -211,6 +210,16 @@ def _demodulate(coarse, q, matrix, edges, x, y, z):  # type: ignore[no-untyped-d
                 phase = demodulating_phase(q, matrix, x[i] * edges[0], y[j] * edges[1], z[k] * edges[2])
                 sine, cosine = sin_cos(phase)
                 coarse[i, j, k] = (1.0 + coarse[i, j, k]) * complex(cosine, -sine)
+
+
+@njit(cache=True, parallel=True)
+def _gather_windows(coarse, at_x, at_y, at_z, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` (node, node, node, voxel) from the lattice of all offsets, at each node's indices (node, voxel)."""
+    for part in prange(N_NODES * N_NODES):
+        a, b = part // N_NODES, part % N_NODES
+        for c in range(N_NODES):
+            for v in range(out.shape[3]):
+                out[a, b, c, v] = coarse[at_x[a, v], at_y[b, v], at_z[c, v]]
 
 
 @njit(cache=True, fastmath=True)
