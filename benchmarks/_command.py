@@ -49,7 +49,9 @@ def run_command(bids_dir: Path, subject: str, *options: str) -> dict[str, Any]:
 
 def _run_alone(command: list[str]) -> int:
     """Run a command; its own peak memory, MB (compiling takes more, so the runs are told apart)."""
-    with subprocess.Popen(command, preexec_fn=_take_two_cores, stdout=subprocess.DEVNULL) as process:
+    # What the first run compiles, modules included, is there for the second, as it is for a user.
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with subprocess.Popen(command, preexec_fn=_take_two_cores, stdout=subprocess.DEVNULL, env=env) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

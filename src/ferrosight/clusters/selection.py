@@ -10,8 +10,8 @@ from ferrosight.numerics.selection import selected_quantiles
 
 #: Ends of a 95 % interval, standard normal.
 _ENDS = np.array([-1.959964, 1.959964])
-#: Scores between which the one that acceptance asks for is sought, and how finely.
-_SCORES = np.linspace(0.0, 200.0, 4001)
+#: Where the score that acceptance asks for is sought, and how finely.
+_HIGHEST_SCORE, _SCORE_TOLERANCE = 200.0, 0.01
 
 
 def acceptance_score(polarity: Polarity, n_significant: int, q: float, max_expected_false: float) -> float:
@@ -22,8 +22,15 @@ def acceptance_score(polarity: Polarity, n_significant: int, q: float, max_expec
     """
     if not n_significant:
         return float("nan")
-    reached = np.flatnonzero(expected_false(polarity, _SCORES) <= min(q * n_significant, max_expected_false))
-    return float(_SCORES[reached[0]]) if len(reached) else float("nan")
+    allowed = min(q * n_significant, max_expected_false)
+    low, high = 0.0, _HIGHEST_SCORE
+    if expected_false(polarity, np.array([high]))[0] > allowed:
+        return float("nan")
+    while high - low > _SCORE_TOLERANCE:
+        middle = (low + high) / 2
+        enough = expected_false(polarity, np.array([middle]))[0] <= allowed
+        low, high = (low, middle) if enough else (middle, high)
+    return high
 
 
 def select_interval(
