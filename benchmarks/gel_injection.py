@@ -1,13 +1,16 @@
 """What is found of clusters put into the real gel, beside three textbook rivals.
 
-    FERROSIGHT_DATA=... uv run python benchmarks/gel_injection.py [--seed N] [--n 60] [--ways box,kspace,core]
+    FERROSIGHT_DATA=... uv run python benchmarks/gel_injection.py [--seed N] [--n 180] [--ways box,kspace,core]
 
 The gel is real, the clusters are simulated: 1 pg stands for 9.2e-14 A m². They lie at random sub-voxel places of
 any slice but the outermost, at least 8 voxels from every source that scores 12 or more or holds 2 pg or more in the
-scan as it is (away from all weaker ones too there is no room left), and 14 voxels from each other; one mass per run.
+scan as it is (away from all weaker ones too there is no room left), and 14 voxels from each other; 60 of one mass at
+a time, for there is no room for more.
 Three ways: averaged over the voxel, seen through the acquired k-space, and with a core of 10 µm. A cluster is found
-if something accepted lies within 0.07 mm. MRI-PDQ at its best tuning recalls 0, 13 and 55 % at 0.3, 0.5 and 1 pg at
-no more than one detection of the opposite polarity (as measured elsewhere on the same scan).
+if something lies within 0.07 mm that is accepted and, where the scan has more than one candidate of the opposite
+polarity at the scores accepted, scores more than the second of them. MRI-PDQ at its best tuning recalls 0, 13 and
+55 % at 0.3, 0.5 and 1 pg at no more than one detection of the opposite polarity (as measured elsewhere on the same
+scan).
 
 Rivals have one threshold each, the lowest that leaves them no more than one detection of the opposite polarity;
 where there is no polarity, the one at which they detect as many places as Ferrosight accepts.
@@ -38,6 +41,7 @@ from ferrosight.types.config import FieldConfig
 AM2_PER_PG = 9.2e-14
 MASSES_PG = (0.3, 0.5, 1.0, 2.0, 4.0)
 MATCH_MM = 0.07
+AT_A_TIME = 60
 APART_VOXELS, FROM_REAL_VOXELS, REAL_SCORE, REAL_PG = 14, 8, 12.0, 2.0
 
 
@@ -45,13 +49,13 @@ def main() -> None:
     """Inject, analyse, compare, print, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=20261122)
-    parser.add_argument("--n", type=int, default=60)
+    parser.add_argument("--n", type=int, default=180)
     parser.add_argument("--ways", default="box,kspace,core")
     options = parser.parse_args()
     start = time.perf_counter()
     with limit_cpus(2):
         rows = run(options.ways.split(","), options.n, np.random.default_rng(options.seed))
-    print(f"seed {options.seed}, {options.n} clusters per mass and way")
+    print(f"seed {options.seed}, {options.n} clusters per mass and way, {AT_A_TIME} a scan")
     print_rows(rows)
     plot(rows)
     print_table({"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)})
@@ -76,7 +80,8 @@ def describe(row: dict[str, Any], n: int) -> dict[str, str]:
         "put in by": row["way"],
         "pg": f"{row['pg']:g}",
         "found, % (95 % interval)": f"{100 * row['recall']:.0f} ({100 * low:.0f}–{100 * high:.0f})",
-        "opposite polarity": f"{row['opposite']:.0f}",
+        "found with all accepted, %": f"{100 * row['recall of all accepted']:.0f}",
+        "opposite polarity among them, per scan": f"{row['opposite']:.1f}",
         "moment of those found, %": f"{100 * (row['ratio'] - 1):+.0f}",
         "95 % intervals hold, %": f"{100 * row['covered']:.0f}",
         **{
@@ -95,11 +100,35 @@ def run(ways: list[str], n: int, rng: np.random.Generator) -> list[dict[str, Any
     rows = []
     for way in ways:
         for pg in MASSES_PG:
-            voxels = draw_sites(free, n, rng)
-            injected = inject(scan, field_map, voxels, pg, way)
-            rows.append({"way": way, "pg": pg, **judge(injected, scan.grid.to_mm(voxels), pg * AM2_PER_PG)})
+            batches = []
+            for first in range(0, n, AT_A_TIME):
+                voxels = draw_sites(free, min(AT_A_TIME, n - first), rng)
+                injected = inject(scan, field_map, voxels, pg, way)
+                batches.append(judge(injected, scan.grid.to_mm(voxels), pg * AM2_PER_PG))
+            rows.append({"way": way, "pg": pg, **pool(batches)})
             print_rows(rows[-1:])
     return rows
+
+
+def pool(batches: list[dict[str, Any]]) -> dict[str, float]:
+    """One row of several scans: shares over all clusters, polarity per scan."""
+    ratio = np.concatenate([batch["ratio"] for batch in batches])
+    covered = np.concatenate([batch["covered"] for batch in batches])
+    weights = [len(batch["found"]) for batch in batches]
+    return {
+        "recall": float(np.concatenate([batch["found"] for batch in batches]).mean()),
+        "recall of all accepted": float(np.concatenate([batch["all found"] for batch in batches]).mean()),
+        "ratio": float(np.median(ratio)) if len(ratio) else float("nan"),
+        "covered": float(covered.mean()) if len(covered) else float("nan"),
+        "opposite": float(np.mean([batch["opposite"] for batch in batches])),
+        **{
+            key: float(
+                np.average([batch[key] for batch in batches], weights=[len(batch["found"]) for batch in batches])
+            )
+            for key in batches[0]
+            if key.startswith("recall, ")
+        },
+    }
 
 
 def free_voxels(field_map: FieldMap, catalogue: Catalogue) -> NDArray[np.int64]:
@@ -138,13 +167,16 @@ def inject(scan: Scan, field_map: FieldMap, voxels: NDArray[np.float64], pg: flo
     return inject_clusters(scan, places, moments, core_radii_um=cores)
 
 
-def judge(scan: Scan, truth_mm: NDArray[np.float64], moment: float) -> dict[str, float]:
-    """Recall of Ferrosight and of the rivals, and what the moments found are like."""
+def judge(scan: Scan, truth_mm: NDArray[np.float64], moment: float) -> dict[str, Any]:
+    """Which are found by Ferrosight, what their moments are like, and the rivals' recall."""
     catalogue = fs.analyse_scan(scan)
     accepted = catalogue.clusters["status"] == "accepted"
     places = np.stack([catalogue.clusters[f"{axis}_mm"][accepted] for axis in "xyz"], axis=1)
     distance, nearest = KDTree(places).query(truth_mm)
     found = distance < MATCH_MM
+    decoys = catalogue.null.candidates
+    opposite = np.sort(decoys["score"][decoys["pattern"] == "opposite"])[::-1]
+    beyond = catalogue.clusters["score"][accepted][nearest] > (opposite[1] if len(opposite) > 1 else 0.0)
     moments = catalogue.clusters["moment_am2"][accepted][nearest[found]]
     low, high = (catalogue.clusters[f"moment_am2_{end}"][accepted][nearest[found]] for end in ("low", "high"))
     field_map = measure_field(scan, FieldConfig())
@@ -154,9 +186,10 @@ def judge(scan: Scan, truth_mm: NDArray[np.float64], moment: float) -> dict[str,
         "dark voxels": find_dark(scan, field_map),
     }
     return {
-        "recall": float(found.mean()),
-        "ratio": float(np.median(moments) / moment) if found.any() else float("nan"),
-        "covered": float(((low <= moment) & (moment <= high)).mean()) if found.any() else float("nan"),
+        "found": found & beyond,
+        "all found": found,
+        "ratio": moments / moment,
+        "covered": (low <= moment) & (moment <= high),
         "opposite": float(catalogue.null.counts_at_threshold["opposite"]),
         **{
             f"recall, {name}": recall_rival(*rival, scan, truth_mm, int(accepted.sum()))
