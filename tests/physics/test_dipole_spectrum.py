@@ -10,33 +10,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferrosight.physics.dipole_spectrum import KAPPA_MAX, build_dipole_spectrum, tabulate_energy
+from ferrosight.physics.fine_cells import draw_cells
 from ferrosight.physics.patterns import pattern_matrix, voxel_edges
 from ferrosight.types import AxisSupport
 
 FULL = (AxisSupport(),) * 3
 FILLED = (AxisSupport(-0.25, 0.25), AxisSupport(), AxisSupport(-1 / 3, 1 / 3))
-PARTIAL = (AxisSupport(), AxisSupport(-0.25, 0.5), AxisSupport(-0.4, 0.3))
+PARTIAL = (AxisSupport(), AxisSupport(-0.25, 0.5), AxisSupport(-5 / 12, 1 / 3))
 
 #: All of k-space: the integral of |exp(iK) - 1|² over space.
 ALL_ENERGY = 16 * math.pi**2 / (9 * math.sqrt(3))
 
 
-def sum_lattice(q, voxel_mm, b0, supports, cells_per_voxel=12, voxels=16):
-    """Energy and mean k kᵀ by Fourier transform of exp(iqK) - 1 on a fine lattice: slow and obvious."""
+def sum_lattice(q, voxel_mm, b0, supports, cells_per_voxel=8, voxels=24):
+    """Energy and mean k kᵀ by Fourier transform of exp(iqK) - 1 on a fine lattice: slow and obvious.
+
+    Each cell holds its own average, which the transform is freed from again. All borders of the supports here are
+    whole frequencies of 24 voxels.
+    """
     n = cells_per_voxel * voxels
-    axis = (np.arange(n) - 0.5 * n + 0.5) / cells_per_voxel
-    x, y, z = np.meshgrid(*(axis * edge for edge in voxel_edges(voxel_mm)), indexing="ij", sparse=True)
-    m = pattern_matrix("dipole", np.array(b0))
-    form = (
-        m[0, 0] * x * x + m[1, 1] * y * y + m[2, 2] * z * z + 2 * (m[0, 1] * x * y + m[0, 2] * x * z + m[1, 2] * y * z)
-    )
-    change = np.exp(1j * q * form / (x * x + y * y + z * z) ** 2.5) - 1
-    spectrum = np.fft.fftn(change) / cells_per_voxel**3
+    matrix = pattern_matrix("dipole", np.array(b0))
+    real, imag = draw_cells(q, matrix, 0.0, voxel_edges(voxel_mm), (n, n, n), cells_per_voxel)
+    spectrum = np.fft.fftn(real + 1j * imag) / cells_per_voxel**3
     k = np.fft.fftfreq(n, 1 / cells_per_voxel)
+    cell = np.sinc(k / cells_per_voxel)
+    spectrum /= np.einsum("i,j,k->ijk", cell, cell, cell)
     # A frequency on the border of the support belongs to it by half.
     inside = [(k > s.low) & (k < s.high) for s in supports]
     border = [np.isclose(k, s.low) | np.isclose(k, s.high) for s in supports]
-    weight = np.einsum("i,j,k->ijk", *(a + 0.5 * (b & ~a) for a, b in zip(inside, border, strict=True)))
+    weight = np.einsum("i,j,k->ijk", *(np.where(b, 0.5, a) for a, b in zip(inside, border, strict=True)))
     power = weight * np.abs(spectrum) ** 2 / voxels**3
     second = np.array([[np.einsum("ijk,ijk->", power, kk) for kk in row] for row in _products(k)])
     return power.sum(), second / power.sum()
@@ -94,7 +96,7 @@ def test_a_very_strong_dipole_keeps_nearly_all_of_its_energy():
     assert (share > 0.97).all()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     edges=st.tuples(*[st.floats(0.5, 2.0)] * 3),
     direction=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: math.hypot(*v) > 0.1),
@@ -105,13 +107,13 @@ def test_only_the_shape_of_the_voxel_counts_whatever_its_axes_are_called(edges, 
     b0 = np.array(direction) / math.hypot(*direction)
     one = tabulate_energy(edges, b0, PARTIAL)
     other = tabulate_energy([scale * edges[i] for i in order], b0[order], tuple(PARTIAL[i] for i in order))
-    np.testing.assert_allclose(one.log_energy, other.log_energy, atol=2e-3)
+    np.testing.assert_allclose(one.log_energy, other.log_energy, atol=8e-3)
     np.testing.assert_allclose(
-        one.mean_square[:, order][:, :, order], other.mean_square, atol=2e-3 * np.abs(one.mean_square).max()
+        one.mean_square[:, order][:, :, order], other.mean_square, atol=0.02 * np.abs(one.mean_square).max()
     )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(direction=st.tuples(*[st.floats(-1, 1)] * 3).filter(lambda v: math.hypot(*v) > 0.1))
 def test_energy_grows_with_strength_and_with_k_space(direction):
     b0 = np.array(direction) / math.hypot(*direction)

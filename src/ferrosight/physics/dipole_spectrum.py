@@ -35,7 +35,7 @@ _STEP, _STRIDE = 0.006, 8
 _R_LOST, _R_FULL, _R_MAX = 0.27, 0.38, 12.0
 _L_MAX = 80
 _N_COSINES = 161
-#: Directions over which k-space is summed: along the third axis and around it.
+#: Directions over which k-space is summed, along the third axis and around it: energies are right to 0.5 %.
 _N_DIRECTIONS = (64, 128)
 #: Strengths |p|/V of an energy table.
 _WEAKEST, _STRONGEST, _N_STRENGTHS = 1e-5, 1e5, 161
