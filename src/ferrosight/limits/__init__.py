@@ -2,5 +2,6 @@
 
 from ferrosight.limits.limit_map import map_limit
 from ferrosight.limits.observer import find_limit, trace_power
+from ferrosight.limits.protocols import change_scan_time, change_voxel
 
-__all__ = ["find_limit", "map_limit", "trace_power"]
+__all__ = ["change_scan_time", "change_voxel", "find_limit", "map_limit", "trace_power"]

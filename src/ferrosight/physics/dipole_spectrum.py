@@ -33,12 +33,12 @@ _KAPPA_MIN = 0.02
 _STEP, _STRIDE = 0.006, 8
 #: Inside, the phase turns faster than the largest κ can follow and nothing but the void is left; outside, K is small.
 _R_LOST, _R_FULL, _R_MAX = 0.27, 0.38, 12.0
-_L_MAX = 80
+_L_MAX = 50
 _N_COSINES = 161
 #: Directions over which k-space is summed, along the third axis and around it: energies are right to 0.5 %.
 _N_DIRECTIONS = (64, 128)
 #: Strengths |p|/V of an energy table.
-_WEAKEST, _STRONGEST, _N_STRENGTHS = 1e-5, 1e5, 161
+_WEAKEST, _STRONGEST, _N_STRENGTHS = 1e-5, 1e5, 101
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,11 @@ class EnergyTable:
         beyond = log_strength - inner
         read = np.interp(inner, self.log_strength, self.log_energy)
         return np.asarray(read + np.where(beyond < 0, 2.0, 1.0) * beyond)
+
+    def read_slope(self, log_strength: FloatArray) -> FloatArray:
+        """Derivative of ``read_log_energy``, between 1 (strong) and 2 (weak)."""
+        slope = np.gradient(self.log_energy, self.log_strength)
+        return np.interp(log_strength, self.log_strength, slope)
 
     def read_mean_square(self, log_strength: FloatArray) -> FloatArray:
         """Mean of k kᵀ (n, 3, 3) at ln(|p|/V) (n,); the table's ends hold beyond it."""
