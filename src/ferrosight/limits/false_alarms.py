@@ -16,16 +16,13 @@ from __future__ import annotations
 
 import math
 
-from scipy.special import chndtr, ndtr
+import numpy as np
 
 from ferrosight.numerics.roots import find_root
 
 #: Below this threshold excursions are no longer rare, and the formula no longer holds.
 _LEAST_THRESHOLD = 3.0
 _MOST_THRESHOLD = 30.0
-#: A cluster's own excursion peaks where noise and signal together are highest: one degree of freedom for its
-#: height, three for its place.
-_PEAK_DOF = 4
 
 
 def expected_false_alarms(threshold: float, positions: float, root_det: float) -> float:
@@ -50,7 +47,7 @@ def find_threshold(false_per_scan: float, positions: float, root_det: float) -> 
 
 def count_effective_positions(threshold: float, positions: float, root_det: float) -> float:
     """Independent looks at which a Gaussian exceeds the threshold as often: false alarms over its tail."""
-    return expected_false_alarms(threshold, positions, root_det) / float(ndtr(-threshold))
+    return expected_false_alarms(threshold, positions, root_det) / (0.5 * math.erfc(threshold / math.sqrt(2)))
 
 
 def detection_power(d_prime: float, threshold: float) -> float:
@@ -58,11 +55,17 @@ def detection_power(d_prime: float, threshold: float) -> float:
 
     The highest output near it is √((d' + n)² + χ²₃): n is the noise at the true place and χ²₃ what the best of
     the positions around it adds (to second order in the displacement), so that its square is χ² with four
-    degrees of freedom and non-centrality d'².
+    degrees of freedom and non-centrality d'². It exceeds t² as often as a Poisson number of mean t²/2 is at most
+    one more than one of mean d'²/2.
     """
     if d_prime > threshold + 12:
         return 1.0
-    return 1.0 - float(chndtr(threshold * threshold, _PEAK_DOF, d_prime * d_prime))
+    mean, bound = d_prime * d_prime / 2, threshold * threshold / 2
+    count = np.arange(int(max(mean, bound) + 12 * math.sqrt(max(mean, bound)) + 40))
+    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(count[1:]))])
+    below = np.cumsum(np.exp(count * math.log(bound) - bound - log_factorial))
+    chance = np.exp(count * math.log(mean) - mean - log_factorial) if mean > 0 else (count == 0).astype(np.float64)
+    return min(float(chance[:-1] @ below[1:]), 1.0)
 
 
 def required_d_prime(power: float, threshold: float) -> float:

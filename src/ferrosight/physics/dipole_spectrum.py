@@ -18,7 +18,6 @@ from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import eval_legendre, roots_legendre, spherical_jn
 
 from ferrosight.physics.patterns import voxel_edges
 from ferrosight.physics.point_spread import Supports
@@ -36,7 +35,7 @@ _R_LOST, _R_FULL, _R_MAX = 0.27, 0.38, 12.0
 _L_MAX = 50
 _N_COSINES = 161
 #: Directions over which k-space is summed, along the third axis and around it: energies are right to 0.5 %.
-_N_DIRECTIONS = (64, 128)
+_N_DIRECTIONS = (48, 96)
 #: Strengths |p|/V of an energy table.
 _WEAKEST, _STRONGEST, _N_STRENGTHS = 1e-5, 1e5, 101
 
@@ -78,38 +77,49 @@ def build_dipole_spectrum() -> DipoleSpectrum:
 def dipole_spectrum(kappa: FloatArray, cosine: FloatArray) -> NDArray[np.complex128]:
     """g (κ, cosine) for κ of one geometric row with ratio exp(_STRIDE·_STEP), up to ``KAPPA_MAX``.
 
-    exp(iK) - 1 is expanded in Legendre polynomials, and every order transformed with its spherical Bessel
-    function; because both rows are geometric, each order needs the function along one line only. The weak
-    field's 2iP₂/r³, which reaches far, is transformed exactly: to -(8π/3)i·P₂.
+    exp(iK) - 1 is expanded in Legendre polynomials P_l, and every order transformed with its spherical Bessel
+    function, j_l(x) = (-1)^(l/2) ∫ P_l(c) cos(xc) dc from 0 to 1. Because both rows are geometric, each j_l is
+    needed along one line only. The weak field's 2iP₂/r³, which reaches far, is transformed exactly: to
+    -(8π/3)i·P₂.
     """
     radius = np.exp(np.arange(np.log(_R_LOST), np.log(_R_MAX), _STEP))
-    nodes, weights = roots_legendre(4 * _L_MAX)
-    nodes, weights = nodes[2 * _L_MAX :], 2 * weights[2 * _L_MAX :]  # K is even in the cosine
+    nodes, weights = _spread_nodes()
+    legendre = _even_legendre(nodes)
+    orders = np.arange(0, _L_MAX + 1, 2)
     lost = np.clip((radius - _R_LOST) / (_R_FULL - _R_LOST), 0, 1)
     left = lost**3 * (10 - 15 * lost + 6 * lost**2)
     change = left[:, None] * np.exp(1j * (3 * nodes**2 - 1) / radius[:, None] ** 3) - 1
-    first = np.log(kappa[0] * radius[0])
-    count = _STRIDE * (len(kappa) - 1) + len(radius)
-    argument = 2 * np.pi * np.exp(first + _STEP * np.arange(count))
-    at = _STRIDE * np.arange(len(kappa))[:, None] + np.arange(len(radius))[None, :]
-    step = np.full(len(radius), _STEP)
-    step[0] *= 0.5
-    inner = 2 * np.pi * kappa * radius[0]
-    total = np.zeros((len(kappa), len(cosine)), np.complex128)
-    for order in range(0, _L_MAX + 1, 2):
-        part = (2 * order + 1) / 2 * (change * eval_legendre(order, nodes)) @ weights
-        if order == 2:
-            part = part - 2j / radius**3
-        bessel = spherical_jn(order, argument)
-        part = np.ascontiguousarray(part * radius**3 * step).view(np.float64).reshape(-1, 2)
-        radial = np.ascontiguousarray(bessel[at] @ part).view(np.complex128)[:, 0]
-        # From the centre to the row's beginning: the void, and all of the weak field.
-        if order == 0:
-            radial = radial - radius[0] ** 3 * spherical_jn(1, inner) / inner
-        if order == 2:
-            radial = radial + 2j * spherical_jn(1, inner) / inner
-        total += 4 * np.pi * (-1) ** (order // 2) * radial[:, None] * eval_legendre(order, cosine)[None, :]
-    return total
+    parts = (change * weights) @ legendre.T * (2 * orders + 1)
+    parts[:, 1] -= 2j / radius**3
+    parts *= (radius**3 * _STEP)[:, None]
+    parts[0] *= 0.5  # the trapezoid's first point
+    line = kappa[0] * radius[0] * np.exp(_STEP * np.arange(_STRIDE * (len(kappa) - 1) + len(radius)))
+    bessel = np.cos(2 * np.pi * np.outer(line, nodes)) @ (legendre * weights).T
+    radial = np.empty((len(kappa), len(orders)), np.complex128)
+    for i in range(len(kappa)):
+        radial[i] = np.einsum("rl,rl->l", bessel[_STRIDE * i : _STRIDE * i + len(radius)], parts)
+    # From the centre to the row's beginning: the void, and all of the weak field (whose order has the sign -1).
+    x = 2 * np.pi * kappa * radius[0]
+    inner = (np.sin(x) / x - np.cos(x)) / x**2
+    radial[:, 0] -= radius[0] ** 3 * inner
+    radial[:, 1] -= 2j * inner
+    return np.asarray(4 * np.pi * radial @ _even_legendre(cosine))
+
+
+def _spread_nodes() -> tuple[FloatArray, FloatArray]:
+    """Places from 0 to 1 and their weights, for integrals of cos(xc) with x up to 2π·KAPPA_MAX·_R_MAX."""
+    nodes, weights = np.polynomial.legendre.leggauss(24)
+    panels = 16
+    at = (np.arange(panels)[:, None] + 0.5 * (nodes + 1)) / panels
+    return at.ravel(), np.tile(0.5 * weights / panels, panels)
+
+
+def _even_legendre(cosine: FloatArray) -> FloatArray:
+    """P_l of the cosine for even l up to ``_L_MAX`` (order, cosine)."""
+    rows = [np.ones_like(cosine), cosine]
+    for order in range(1, _L_MAX):
+        rows.append(((2 * order + 1) * cosine * rows[order] - order * rows[order - 1]) / (order + 1))
+    return np.stack(rows[::2])
 
 
 @dataclass(frozen=True)
@@ -177,10 +187,8 @@ def _tabulate(edges_key: tuple[float, ...], b0: tuple[float, ...], supports: Sup
     at = np.minimum(np.abs(directions @ np.asarray(b0)), 1.0) * (_N_COSINES - 1)
     low = np.minimum(at.astype(np.intp), _N_COSINES - 2)
     part = at - low
-    energy_lines, fourth_lines = (
-        np.log(table)[:, low] * (1 - part) + np.log(table)[:, low + 1] * part
-        for table in (spectrum.energy, spectrum.fourth)
-    )
+    lines = np.stack([np.log(spectrum.energy), np.log(spectrum.fourth)])
+    lines = lines[:, :, low] * (1 - part) + lines[:, :, low + 1] * part
     tail = _tail_level(spectrum)
     tail = tail[low] * (1 - part) + tail[low + 1] * part
     log_strength = np.linspace(np.log(_WEAKEST), np.log(_STRONGEST), _N_STRENGTHS)
@@ -189,8 +197,9 @@ def _tabulate(edges_key: tuple[float, ...], b0: tuple[float, ...], supports: Sup
     for i, q in enumerate(np.exp(log_strength)):
         kappa = np.cbrt(q) * border
         beyond = np.maximum(kappa, KAPPA_MAX)
-        inner = solid_angle * (_read_line(energy_lines, kappa, 2) + tail * _tail_integral(beyond, 2))
-        fourth = solid_angle * (_read_line(fourth_lines, kappa, 4) + tail * _tail_integral(beyond, 4))
+        inner, fourth = _read_lines(lines, kappa)
+        inner = solid_angle * (inner + tail * _tail_integral(beyond, 2))
+        fourth = solid_angle * (fourth + tail * _tail_integral(beyond, 4))
         log_energy[i] = np.log(q * inner.sum())
         mean_square[i] = (directions * fourth[:, None]).T @ directions / (np.cbrt(q) ** 2 * inner.sum()) * per_edge
     for array in (log_strength, log_energy, mean_square):
@@ -201,7 +210,7 @@ def _tabulate(edges_key: tuple[float, ...], b0: tuple[float, ...], supports: Sup
 def _spread_directions() -> tuple[FloatArray, FloatArray]:
     """Unit vectors (n, 3) over the sphere, and the solid angle of each."""
     n_along, n_around = _N_DIRECTIONS
-    along, weights = roots_legendre(n_along)
+    along, weights = np.polynomial.legendre.leggauss(n_along)
     around = 2 * np.pi * (np.arange(n_around) + 0.5) / n_around
     across = np.sqrt(1 - along**2)
     x, y = across[:, None] * np.cos(around), across[:, None] * np.sin(around)
@@ -219,15 +228,19 @@ def _distance_to_border(directions: FloatArray, edges: FloatArray, supports: Sup
     return np.asarray(np.maximum(distance, 0.0).min(axis=1))
 
 
-def _read_line(line: FloatArray, kappa: FloatArray, power: int) -> FloatArray:
-    """A direction's radial integral at its own κ, from the logarithms (κ, n); a power law below the first."""
+def _read_lines(lines: FloatArray, kappa: FloatArray) -> FloatArray:
+    """Both radial integrals (2, n) of every direction at its own κ, from their logarithms (2, κ, n).
+
+    Below the first κ, where |g|² is constant, they go with κ³ and κ⁵.
+    """
     step = _STRIDE * _STEP
-    at = (np.log(np.maximum(kappa, 1e-30)) - np.log(KAPPA_MAX)) / step + len(line) - 1
-    below = np.minimum(at, 0.0) * step * (power + 1)
-    row = np.clip(at, 0, len(line) - 1)
-    low = np.minimum(row.astype(np.intp), len(line) - 2)
-    part, column = row - low, np.arange(line.shape[1])
-    return np.asarray(np.exp(line[low, column] * (1 - part) + line[low + 1, column] * part + below))
+    at = (np.log(np.maximum(kappa, 1e-30)) - np.log(KAPPA_MAX)) / step + lines.shape[1] - 1
+    below = np.minimum(at, 0.0) * step
+    row = np.clip(at, 0, lines.shape[1] - 1)
+    low = np.minimum(row.astype(np.intp), lines.shape[1] - 2)
+    part, column = row - low, np.arange(lines.shape[2])
+    read = lines[:, low, column] * (1 - part) + lines[:, low + 1, column] * part
+    return np.asarray(np.exp(read + np.array([[3.0], [5.0]]) * below))
 
 
 def _tail_level(spectrum: DipoleSpectrum) -> FloatArray:

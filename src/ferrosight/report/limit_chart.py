@@ -88,7 +88,7 @@ def draw_limit_chart(curves: Sequence[LimitCurve], title: str, subtitle: str) ->
             color=colour,
             linewidth=2.0,
             linestyle=dashes,
-            label=f"{curve.name}{'\n' if few else ': '}{words}",
+            label=curve.name + ("\n" if few else ": ") + words,
         )
         axes.plot([at], [power], "o", color=colour, markersize=7, markeredgecolor="white", clip_on=False, zorder=5)
         if len(curves) == 1:

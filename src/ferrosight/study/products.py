@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ferrosight.io import VisitFiles, output_path, write_json_atomic, write_nifti, write_table
-from ferrosight.report import write_visit_report
+from ferrosight.report.page import write_visit_report
 from ferrosight.study.summary import plain_value
 from ferrosight.study.visit import VisitResult
 from ferrosight.types import Config, Progress
