@@ -122,7 +122,7 @@ def test_settings_come_from_the_file_and_the_command_line_wins(ferrosight, bids_
         (["--q", "nan"], "must lie between"),
         (["--set", "clusters.q"], "stage.setting=value"),
         (["--set", "clusters.q=many"], "must be of type float"),
-        (["--set", "limits.power=0.9"], "there is no stage"),
+        (["--set", "planning.power=0.9"], "there is no stage"),
         (["--config", "none.toml"], "there is no settings file"),
         (["--participant-label", "09"], "09"),
         (["--session-label", "d99"], "d99"),

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferrosight.report import render_visit_report, write_visit_report
-from ferrosight.report.page import MAX_REJECTED_ROWS
+from ferrosight.report.page import MAX_REJECTED_ROWS, render_visit_report, write_visit_report
 from ferrosight.types import CLUSTERS, Config, Table
 
 SECTIONS = ("overview", "gallery", "decoys", "quality", "table", "methods", "reading")

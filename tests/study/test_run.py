@@ -59,6 +59,10 @@ def test_tables_and_maps_read_back_as_they_were(bids_dir, tmp_path, catalogue):
     evidence = read_nifti(anat / "sub-01_evidence.nii.gz")
     assert (evidence.data == 2).all()  # the dipole, not a decoy
     assert evidence.grid.voxel_mm == pytest.approx((0.1, 0.2, 0.15))
+    limit = read_nifti(anat / "sub-01_limit.nii.gz")
+    assert (limit.data > 0).all()
+    sidecar = json.loads((anat / "sub-01_limit.json").read_text(encoding="utf-8"))
+    assert (sidecar["Units"], sidecar["Power"], sidecar["FalseAlarmsPerScan"]) == ("pg", 0.9, 1.0)
 
 
 def test_the_summary_says_how_to_do_it_again(stages, bids_dir, tmp_path):

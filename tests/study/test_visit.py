@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ferrosight.errors import LabelError
-from ferrosight.physics.labels import get_label
+from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
 from ferrosight.study.visit import analyse_scan, analyse_visit
 from ferrosight.types import Config, IronPerCell
 
@@ -27,6 +27,18 @@ def test_a_label_is_taken_by_id_by_object_or_not_at_all(scan):
     by_object = analyse_scan(scan, get_label("ferumoxides"))
     np.testing.assert_array_equal(by_object.clusters["iron_pg"], by_id.clusters["iron_pg"])
     assert np.isnan(analyse_scan(scan).clusters["iron_pg"]).all()
+
+
+@pytest.mark.usefixtures("stages")
+def test_the_limit_is_mapped_where_a_label_says_how_magnetic_iron_is(scan, caplog):
+    caplog.set_level("INFO")
+    assert analyse_visit(scan).limit is None
+    assert "no label" in caplog.text
+    weak, strong = (analyse_visit(scan, get_label(name)).limit for name in ("ferumoxides", "ferumoxytol"))
+    assert weak is not None
+    assert strong is not None
+    ratio = magnetisation_am2_per_kg_fe(get_label("ferumoxytol"), 7.0) / 93.6
+    np.testing.assert_allclose(weak.iron_pg / strong.iron_pg, ratio, rtol=1e-5)
 
 
 def test_an_unknown_label_is_refused_before_any_work(stages, scan):

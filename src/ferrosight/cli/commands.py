@@ -14,6 +14,7 @@ from ferrosight import __version__
 from ferrosight.cli.demo import demo
 from ferrosight.cli.doctor import doctor
 from ferrosight.cli.labels import labels
+from ferrosight.cli.limit import limit
 from ferrosight.cli.run import run
 from ferrosight.errors import FerrosightError
 
@@ -46,6 +47,7 @@ def _root(
 
 app.command()(demo)
 app.command()(run)
+app.command()(limit)
 app.command()(labels)
 app.command()(doctor)
 

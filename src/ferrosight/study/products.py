@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ferrosight.io import VisitFiles, output_path, write_json_atomic, write_nifti, write_table
-from ferrosight.report import write_visit_report
+from ferrosight.report.page import write_visit_report
 from ferrosight.study.summary import plain_value
 from ferrosight.study.visit import VisitResult
 from ferrosight.types import Config, Progress
@@ -27,9 +27,9 @@ def write_tables(result: VisitResult, out_dir: Path, visit: VisitFiles) -> None:
 
 
 def write_maps(result: VisitResult, out_dir: Path, visit: VisitFiles) -> None:
-    """The field, R2* (where the scan has more than one echo) and evidence maps, with their sidecars."""
+    """The field, R2* (where the scan has more than one echo), evidence and limit (with a label) maps, with sidecars."""
     field_map, evidence = result.field_map, result.evidence
-    images: dict[str, tuple[Any, dict[str, str]]] = {
+    images: dict[str, tuple[Any, dict[str, Any]]] = {
         "fieldmap": (
             field_map.field_hz,
             {"Units": "Hz", "Description": "Field from the phase's slope over echo time; NaN outside the mask."},
@@ -47,6 +47,19 @@ def write_maps(result: VisitResult, out_dir: Path, visit: VisitFiles) -> None:
         images["R2starmap"] = (
             field_map.r2star_per_s,
             {"Units": "s^-1", "Description": "Effective transverse relaxation rate; NaN outside the mask."},
+        )
+    if result.limit is not None:
+        search = result.limit.search
+        images["limit"] = (
+            result.limit.iron_pg,
+            {
+                "Units": "pg",
+                "Description": "Smallest mass of iron that an ideal observer would find; NaN outside the mask.",
+                "Power": search.power,
+                "FalseAlarmsPerScan": search.false_per_scan,
+                "VoxelsSearched": search.positions,
+                "DPrimeRequired": result.limit.d_prime_required,
+            },
         )
     sources = {"RawSources": [file.path.relative_to(visit.bids_dir).as_posix() for file in visit.files]}
     for product, (array, sidecar) in images.items():

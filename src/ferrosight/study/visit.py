@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,19 +12,34 @@ from numpy.typing import ArrayLike
 from ferrosight.clusters import find_clusters
 from ferrosight.clusters import measure_at as measure_places
 from ferrosight.field import measure_field
-from ferrosight.physics.labels import get_label
+from ferrosight.limits import map_limit
+from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
 from ferrosight.quantify import quantify_clusters
-from ferrosight.types import Catalogue, Config, EvidenceMap, FieldMap, IronPerCell, Label, Progress, Scan, Table
+from ferrosight.types import (
+    Catalogue,
+    Config,
+    EvidenceMap,
+    FieldMap,
+    IronPerCell,
+    Label,
+    LimitMap,
+    Progress,
+    Scan,
+    Table,
+)
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class VisitResult:
-    """Everything that a visit's analysis made, on the scan's own grid."""
+    """Everything that a visit's analysis made, on the scan's own grid; no limit without a label."""
 
     scan: Scan
     field_map: FieldMap
     evidence: EvidenceMap
     catalogue: Catalogue
+    limit: LimitMap | None
 
 
 def analyse_visit(
@@ -34,7 +50,7 @@ def analyse_visit(
     config: Config | None = None,
     on_progress: Progress | None = None,
 ) -> VisitResult:
-    """Field and noise, then clusters, then iron and cells.
+    """Field and noise, then clusters, then iron and cells, and the least iron that could have been found.
 
     Raises AnalysisError where the scan holds nothing that could be analysed.
     """
@@ -42,7 +58,15 @@ def analyse_visit(
     field_map = measure_field(scan, config.field, on_progress=on_progress)
     evidence, catalogue = find_clusters(scan, field_map, config.clusters, on_progress=on_progress)
     catalogue = quantify_clusters(catalogue, label, scan.b0_t, iron_per_cell, config.quantify)
-    return VisitResult(scan, field_map, evidence, dataclasses.replace(catalogue, settings=config.as_dict()))
+    catalogue = dataclasses.replace(catalogue, settings=config.as_dict())
+    return VisitResult(scan, field_map, evidence, catalogue, _map_limit(scan, field_map, label, config))
+
+
+def _map_limit(scan: Scan, field_map: FieldMap, label: Label | None, config: Config) -> LimitMap | None:
+    if label is None:
+        _LOG.info("no map of the limit of detection: it is a mass of iron, and no label says how magnetic iron is")
+        return None
+    return map_limit(scan, field_map, magnetisation_am2_per_kg_fe(label, scan.b0_t), config.limits)
 
 
 def analyse_scan(

@@ -7,6 +7,7 @@ from ferrosight.types.field import AxisSupport, FieldMap, Noise
 from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
 from ferrosight.types.grid import Grid
 from ferrosight.types.label import IronPerCell, Label
+from ferrosight.types.limit import DetectionLimit, LimitMap, PowerCurve, Protocol, Search
 from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
@@ -25,6 +26,7 @@ __all__ = [
     "Catalogue",
     "Column",
     "Config",
+    "DetectionLimit",
     "EvidenceMap",
     "FieldMap",
     "FitPatch",
@@ -32,11 +34,15 @@ __all__ = [
     "Grid",
     "IronPerCell",
     "Label",
+    "LimitMap",
     "Noise",
     "NullCalibration",
     "PhaseSign",
+    "PowerCurve",
     "Progress",
+    "Protocol",
     "Scan",
+    "Search",
     "Table",
     "TableSchema",
     "Truth",

@@ -9,12 +9,13 @@ from typing import Any
 
 from ferrosight.errors import ConfigError
 from ferrosight.types.config._setting import SettingInfo, StageConfig, check_setting, setting
-from ferrosight.types.config.stages import ClustersConfig, FieldConfig, QuantifyConfig, ReportConfig
+from ferrosight.types.config.stages import ClustersConfig, FieldConfig, LimitsConfig, QuantifyConfig, ReportConfig
 
 __all__ = [
     "ClustersConfig",
     "Config",
     "FieldConfig",
+    "LimitsConfig",
     "QuantifyConfig",
     "ReportConfig",
     "SettingInfo",
@@ -31,6 +32,7 @@ class Config:
     field: FieldConfig = dataclasses.field(default_factory=FieldConfig)
     clusters: ClustersConfig = dataclasses.field(default_factory=ClustersConfig)
     quantify: QuantifyConfig = dataclasses.field(default_factory=QuantifyConfig)
+    limits: LimitsConfig = dataclasses.field(default_factory=LimitsConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:

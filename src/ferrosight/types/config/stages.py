@@ -54,6 +54,14 @@ class QuantifyConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class LimitsConfig(StageConfig):
+    """The map of the limit of detection."""
+
+    power: float = setting(0.9, "Chance with which a cluster at the limit would be found.", low=0.01, high=0.9999)
+    false_per_scan: float = setting(1.0, "False alarms per scan that the ideal observer may make.", low=1e-9, high=1e3)
+
+
+@dataclass(frozen=True)
 class ReportConfig(StageConfig):
     """The report."""
 

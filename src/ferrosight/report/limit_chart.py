@@ -1,0 +1,155 @@
+"""Detection probability against iron, with the limit of detection marked: a figure for a proposal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from ferrosight.errors import InputError
+from ferrosight.report.svg import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, new_figure, style_axes
+from ferrosight.types import PowerCurve
+
+FORMATS = (".svg", ".pdf", ".png")
+#: Told apart by colour-blind readers; more curves than these take a scale of colours.
+_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+_DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
+_DPI = 200
+#: Up to this many curves are listed in two lines each.
+_FEW = 7
+
+
+@dataclass(frozen=True)
+class LimitCurve:
+    """A curve of the figure: ``name`` says what distinguishes it; ``am2_per_pg`` turns its moments into iron.
+
+    ``am2_per_pg`` is None without a label, ``iron_per_cell_pg`` without a load.
+    """
+
+    name: str
+    curve: PowerCurve
+    am2_per_pg: float | None
+    iron_per_cell_pg: float | None
+
+
+def check_chart_path(path: Path) -> None:
+    """Raise InputError unless a chart can be written there, judged by its ending and its folder."""
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"a plot must end in {', '.join(FORMATS)}, but {path} does not; give it one of these endings.")
+    if not path.parent.is_dir():
+        raise InputError(f"the plot {path} needs a folder to lie in, but there is no {path.parent}; make it first.")
+
+
+def write_limit_chart(path: Path, curves: Sequence[LimitCurve], title: str, subtitle: str) -> None:
+    """Write the chart as SVG, PDF or PNG, by the path's ending.
+
+    Iron (pg) along the axis, or the moment (fA m²) where a curve has no label; cells above it, where all curves
+    have the same load.
+    """
+    check_chart_path(path)
+    figure = draw_limit_chart(curves, title, subtitle)
+    # The same numbers give the same bytes, and text stays text.
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+    try:
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "limit", "pdf.fonttype": 42}):
+            figure.savefig(path, dpi=_DPI, metadata=metadata)
+    except OSError as error:
+        raise InputError(f"the plot {path} cannot be written: {error.strerror}.") from None
+
+
+def draw_limit_chart(curves: Sequence[LimitCurve], title: str, subtitle: str) -> Figure:
+    """The figure of ``write_limit_chart``: one curve says its limit where it is, several in a list beside them."""
+    figure = new_figure(8.6, 5.4)
+    figure.patch.set(facecolor="white", alpha=1.0)
+    axes = figure.add_axes((0.105, 0.115, 0.865 if len(curves) == 1 else 0.585, 0.60))
+    style_axes(axes)
+    in_iron = all(curve.am2_per_pg is not None for curve in curves)
+    power = curves[0].curve.limit.search.power
+    few = len(curves) <= _FEW
+    axes.axhline(power, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
+    for curve, colour, dashes in zip(curves, _pick_colours(len(curves)), _DASHES * len(curves), strict=False):
+        unit = _per_unit(curve, in_iron)
+        x, at = curve.curve.moment_am2 / unit, curve.curve.limit.moment_am2 / unit
+        words = _describe_limit(at, curve, in_iron)
+        axes.plot([at, at], [0, power], color=colour, linewidth=0.9, linestyle=(0, (1, 2)))
+        axes.plot(
+            x,
+            curve.curve.power,
+            color=colour,
+            linewidth=2.0,
+            linestyle=dashes,
+            label=curve.name + ("\n" if few else ": ") + words,
+        )
+        axes.plot([at], [power], "o", color=colour, markersize=7, markeredgecolor="white", clip_on=False, zorder=5)
+        if len(curves) == 1:
+            axes.annotate(words, (at, power), (10, -6), "data", "offset points", color=INK, size=12, va="top")
+    low, high = (f([f(c.curve.moment_am2) / _per_unit(c, in_iron) for c in curves]) for f in (np.min, np.max))
+    axes.set(xscale="log", xlim=(low, high), ylim=(0, 1.0), ylabel="chance to find the cluster")
+    axes.set_xlabel("iron in the cluster (pg)" if in_iron else "magnetic moment of the cluster (fA m²)")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))
+    _label_decades(axes.xaxis, low, high)
+    _add_cells_axis(axes, curves, in_iron)
+    figure.text(0.02, 0.97, title, color=INK, size=14, va="top", weight="bold")
+    figure.text(0.02, 0.915, subtitle, color=MUTED, size=10, va="top", linespacing=1.35)
+    if len(curves) > 1:
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(1.03, 1.02), frameon=False, fontsize=10.5 if few else 8.5,
+            labelcolor=INK, handlelength=2.4, labelspacing=0.9 if few else 0.3, alignment="left",
+        )  # fmt: skip
+    return figure
+
+
+def _per_unit(curve: LimitCurve, in_iron: bool) -> float:
+    """Moment per unit of the axis, A m²."""
+    return curve.am2_per_pg if in_iron and curve.am2_per_pg is not None else 1e-15
+
+
+def _describe_limit(at: float, curve: LimitCurve, in_iron: bool) -> str:
+    if not in_iron:
+        return f"{at:.3g} fA m²"
+    cells = "" if curve.iron_per_cell_pg is None else f" = {at / curve.iron_per_cell_pg:.2g} cells"
+    return f"{at:.3g} pg{cells}"
+
+
+def _pick_colours(n: int) -> list[str]:
+    if n <= len(_COLOURS):
+        return list(_COLOURS[:n])
+    return [to_hex(colormaps["viridis"](x)) for x in np.linspace(0, 0.9, n)]
+
+
+def _label_decades(axis: Axis, low: float, high: float) -> None:
+    """Ticks at 1, 2 and 5 of every decade of a short axis, at 1 of a long one; written out."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _add_cells_axis(axes: Axes, curves: Sequence[LimitCurve], in_iron: bool) -> None:
+    loads = {curve.iron_per_cell_pg for curve in curves}
+    if not in_iron or len(loads) > 1 or None in loads:
+        return
+    load = float(loads.pop() or 1.0)
+
+    def to_cells(iron: Any) -> Any:
+        return iron / load
+
+    def to_iron(cells: Any) -> Any:
+        return cells * load
+
+    above = axes.secondary_xaxis("top", functions=(to_cells, to_iron))
+    low, high = axes.get_xlim()
+    _label_decades(above.xaxis, low, high)
+    above.set_xlabel(f"cells of {load:g} pg each", color=INK, size=12)
+    above.tick_params(which="major", colors=MUTED, labelcolor=INK, labelsize=11, length=4, width=0.8)
+    above.tick_params(which="minor", colors=MUTED, length=2, width=0.6)
+    above.spines["top"].set(color=MUTED, linewidth=0.8)

@@ -1,0 +1,81 @@
+"""The figure shows the curves it was given, in iron and cells where it can."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ferrosight.errors import InputError
+from ferrosight.report.limit_chart import LimitCurve, check_chart_path, draw_limit_chart, write_limit_chart
+from ferrosight.types import DetectionLimit, PowerCurve, Search
+
+
+def make_curve(name: str = "", limit_am2: float = 2e-13, am2_per_pg=1e-13, iron_per_cell_pg=10.0) -> LimitCurve:
+    moments = limit_am2 * np.geomspace(0.3, 2.5, 9)
+    limit = DetectionLimit(limit_am2, 5.6, 1e8, 6.7, Search(0.8))
+    power = np.linspace(0, 1, 9)
+    return LimitCurve(name, PowerCurve(moments, power, limit), am2_per_pg, iron_per_cell_pg)
+
+
+def texts(figure) -> str:
+    axes = figure.axes[0]
+    legend = axes.get_legend()
+    parts = [*figure.texts, *axes.texts, *(legend.get_texts() if legend else [])]
+    return "\n".join(part.get_text() for part in parts)
+
+
+def test_one_curve_is_drawn_in_iron_with_its_limit_and_cells_above():
+    figure = draw_limit_chart([make_curve()], "Title", "7 T")
+    axes = figure.axes[0]
+    curve = max(axes.lines, key=lambda line: len(line.get_xdata()))
+    np.testing.assert_allclose(curve.get_xdata(), 2 * np.geomspace(0.3, 2.5, 9))
+    np.testing.assert_allclose(curve.get_ydata(), np.linspace(0, 1, 9))
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [(dot.get_xdata()[0], dot.get_ydata()[0]) for dot in dots] == [(pytest.approx(2.0), 0.8)]
+    assert "2 pg = 0.2 cells" in texts(figure)
+    assert "iron" in axes.get_xlabel()
+    above = axes.child_axes[0]
+    assert above.get_xlabel() == "cells of 10 pg each"
+    assert texts(figure).startswith("Title\n7 T")
+
+
+def test_without_a_label_it_is_a_moment():
+    figure = draw_limit_chart([make_curve(am2_per_pg=None)], "", "")
+    assert figure.axes[0].get_xlabel() == "magnetic moment of the cluster (fA m²)"
+    assert "200 fA m²" in texts(figure)
+    assert not figure.axes[0].child_axes
+
+
+def test_cells_stand_above_only_where_all_curves_have_one_load():
+    same = [make_curve("a"), make_curve("b", 4e-13)]
+    other = [make_curve("a"), make_curve("b", 4e-13, iron_per_cell_pg=20.0)]
+    assert draw_limit_chart(same, "", "").axes[0].child_axes
+    figure = draw_limit_chart(other, "", "")
+    assert not figure.axes[0].child_axes
+    assert "a\n2 pg = 0.2 cells\nb\n4 pg = 0.2 cells" in texts(figure)
+
+
+@pytest.mark.parametrize("n", [2, 9])
+def test_every_curve_has_a_look_of_its_own_and_all_are_listed(n):
+    curves = [make_curve(f"value {i}", (1 + i) * 1e-13) for i in range(n)]
+    figure = draw_limit_chart(curves, "", "")
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 9]
+    assert len({line.get_color() for line in lines}) == n
+    assert len(figure.axes[0].get_legend().get_texts()) == n
+    low, high = figure.axes[0].get_xlim()
+    assert (low, high) == pytest.approx((0.3, 2.5 * n))
+
+
+def test_the_same_numbers_give_the_same_file(tmp_path):
+    for name in ("a.svg", "b.svg"):
+        write_limit_chart(tmp_path / name, [make_curve()], "Title", "below")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert "Title" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+
+
+def test_a_path_that_cannot_hold_a_plot_is_refused(tmp_path):
+    check_chart_path(tmp_path / "a.PNG")
+    with pytest.raises(InputError, match="must end in"):
+        check_chart_path(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="make it first"):
+        check_chart_path(tmp_path / "none" / "a.png")
