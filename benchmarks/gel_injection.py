@@ -122,9 +122,7 @@ def pool(batches: list[dict[str, Any]]) -> dict[str, float]:
         "covered": float(covered.mean()) if len(covered) else float("nan"),
         "opposite": float(np.mean([batch["opposite"] for batch in batches])),
         **{
-            key: float(
-                np.average([batch[key] for batch in batches], weights=[len(batch["found"]) for batch in batches])
-            )
+            key: float(np.average([batch[key] for batch in batches], weights=weights))
             for key in batches[0]
             if key.startswith("recall, ")
         },

@@ -54,9 +54,7 @@ def find_clusters(
     point_spread = choose_point_spread(scan, field_map, prepared, evidence)
     report("tabulating signals", 2)
     data = window_data(prepared, build_tables(scan, prepared, point_spread))
-    others = (
-        build_tables(scan, prepared, other, levels=REFIT_LEVELS) for other in other_point_spreads(point_spread)
-    )
+    others = (build_tables(scan, prepared, other, levels=REFIT_LEVELS) for other in other_point_spreads(point_spread))
     found = search_sources(
         data, prepared.search_mask, screener, evidence, config.screen_z, others, on_progress=on_progress
     )
