@@ -129,7 +129,7 @@ def build_signal_table(
         q = float(q_levels()[level])
         coarse, offsets = _tabulate_level(q, matrix, edges, kind, supports, voxels, core_edges, readout, refine)
         _demodulate(coarse, q, matrix, edges, *offsets)
-        _gather_windows(coarse, *at, values[level])
+        _gather_windows(coarse, at[0], at[1], at[2], values[level])
     values.setflags(write=False)
     return SignalTable(pattern, kind, matrix, edges, voxels, values)
 
@@ -176,8 +176,8 @@ def _offset_indices(voxels: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def _apply_separable(fine: NDArray[np.float32], weights: list[NDArray[np.complex64]]) -> NDArray[np.complex64]:
     """Weigh a box of cells (real or imaginary, cells) along each axis: complex64 (offset, offset, offset)."""
     if all(np.abs(weight.imag).max() <= 1e-7 for weight in weights):
-        first, second, third = (np.ascontiguousarray(weight.real) for weight in weights)
-        real, imag = (_weigh_box(part, first, second, np.ascontiguousarray(third.T)) for part in fine)
+        one, two, three = (np.ascontiguousarray(weight.real) for weight in weights)
+        real, imag = (_weigh_box(part, one, two, np.ascontiguousarray(three.T)) for part in fine)
         return np.asarray(real + 1j * imag, dtype=np.complex64)
     first, second, third = weights
     return np.asarray(_weigh_box(fine[0] + np.complex64(1j) * fine[1], first, second, np.ascontiguousarray(third.T)))
