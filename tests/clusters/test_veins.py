@@ -302,7 +302,9 @@ def test_a_cylinder_that_explains_little_is_told_all_the_same(workshop: Any) -> 
     found = np.full(9, np.nan)
     window = (data.ratios, scan.b0_in_array, table.edges, data.voxels, data.basis)
     starts = np.zeros((3, 3))
-    chi2 = _sketch_cylinder((values, other, weight), *window, 1.0, starts, np.eye(3), 1, 0.0, nothing, found)
+    chi2 = _sketch_cylinder(
+        (values, other, weight), *window, 1.0, starts, np.eye(3), np.zeros(1), 1, 0.0, nothing, found
+    )
     assert np.isfinite(chi2)
     assert np.isfinite(found).all()
 

@@ -182,7 +182,9 @@ def draw_neighbours(data: WindowData, sources: Sources) -> Neighbours:
 
 def no_neighbours(data: WindowData) -> Neighbours:
     """Nothing explained yet."""
-    return Neighbours(np.zeros((0, 3), np.int64), np.ones((0, len(data.ratios), 1, 1, 1), np.complex64), np.zeros((0, 3)))
+    return Neighbours(
+        np.zeros((0, 3), np.int64), np.ones((0, len(data.ratios), 1, 1, 1), np.complex64), np.zeros((0, 3))
+    )
 
 
 def multiply_blocks(shape: tuple[int, ...], neighbours: Neighbours) -> NDArray[np.complex64]:

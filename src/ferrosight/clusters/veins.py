@@ -35,8 +35,9 @@ from ferrosight.physics.trigonometry import sin_cos, sinc
 
 #: Radii tried: a vein narrower than the first looks like it, a wider one is no longer taken for a point.
 _RADII = np.array([0.2, 0.35, 0.5, 0.7, 1.0])
-#: Radius of the coarse drawing.
-_SKETCHED = 0.5
+#: Number of the coarse drawing's radius among them, and that radius.
+_SKETCHED_AT = 2
+_SKETCHED = float(_RADII[_SKETCHED_AT])
 #: ln|s|, two turns of the axis and two moves across it.
 _N_FREE = 6
 #: Axes to start from, and strengths as a share of the point's own p/V.
@@ -47,6 +48,8 @@ _N_REFINED = 3
 #: A row of points is looked for towards so many neighbours.
 _N_TOWARDS = 3
 _REACH = 5.0
+#: Fewer points than this are no row.
+_LEAST_ROW = 3
 #: Cosine of the angle within which two directions are one.
 _SAME_AXIS = 0.95
 #: Neighbours nearer than this to the line are in the row.
@@ -54,8 +57,10 @@ _IN_ROW = 1.5
 #: What a vein stands for is told of the points so far along it: windows reach 3.6, and these share most of theirs.
 _WELL_WITHIN = 2.7
 _MAX_STEPS = 12
-#: Extra decay, by the first echo, of what is inside: none or so much to start from, and the most.
-_DARK, _MAX_DECAY = 0.5, 4.0
+#: A fit ends where a step takes off less than this share of χ²: a tenth in what is compared.
+_SETTLED = 1e-4
+#: Extra decay, by the first echo, of what is inside: to start from, and the most.
+_DARK, _MAX_DECAY = np.array([0.0, 0.5]), 4.0
 #: A cylinder that explains, at the best start, less than this share of what the point explains is no vein; nor is
 #: one that, refined but coarsely drawn, has χ² above so many times the point's.
 _LEAST_SHARE = 0.3
@@ -268,7 +273,9 @@ def _chi2(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, deca
     low = np.empty((N_BACKGROUND, N_BACKGROUND))
     total = 0.0
     for e in range(len(ratios)):
-        draw_cylinder(s * ratios[e], axis, place, radius, np.exp(-decay * ratios[e]), b0, edges, voxels, cells, signal, slopes)
+        draw_cylinder(
+            s * ratios[e], axis, place, radius, np.exp(-decay * ratios[e]), b0, edges, voxels, cells, signal, slopes
+        )
         for v in range(n):
             signal[v] *= other[e, v]
         chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
@@ -292,7 +299,9 @@ def _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, radius,
     gradient[:] = 0.0
     total = 0.0
     for e in range(len(ratios)):
-        draw_cylinder(s * ratios[e], axis, place, radius, np.exp(-decay * ratios[e]), b0, edges, voxels, cells, signal, slopes)
+        draw_cylinder(
+            s * ratios[e], axis, place, radius, np.exp(-decay * ratios[e]), b0, edges, voxels, cells, signal, slopes
+        )
         for v in range(n):
             signal[v] *= other[e, v]
         chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
@@ -325,6 +334,10 @@ def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, de
         for p in range(_N_FREE):
             damped[p, p] += damping * gram[p, p] + 1e-9
             step[p] = gradient[p]
+        if (decay <= 0.0 and gradient[5] < 0.0) or (decay >= _MAX_DECAY and gradient[5] > 0.0):
+            # At its bound the decay is held.
+            step[5] = 0.0
+            damped[5, :5] = 0.0
         if not factorise(damped):
             break
         solve_factor(damped, step)
@@ -345,7 +358,7 @@ def _refine(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, de
             axis[:] = new_axis
             place[:] = new_place
             chi2 = new_chi2
-            if gain < 1e-2 + 1e-5 * chi2:
+            if gain < _SETTLED * chi2:
                 break
             damping = max(damping * 0.2, 1e-6)
             _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, decay, cells, gram, gradient)
@@ -374,7 +387,7 @@ def _settle(axis, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, cells, good, nothing, found):  # type: ignore[no-untyped-def]
+def _sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, decays, cells, good, nothing, found):  # type: ignore[no-untyped-def]
     """χ² of the best coarsely drawn cylinder, from the best of the starting ``axes`` (n, 3), each with its place
     ``starts`` (n, 3) and its best strength.
 
@@ -383,7 +396,7 @@ def _sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, 
     """
     chi2 = np.empty(len(axes))
     strength = np.zeros(len(axes))
-    decays = np.zeros(len(axes))
+    decay_of = np.zeros(len(axes))
     axis, place = np.empty(3), np.empty(3)
     for i in range(len(axes)):
         chi2[i] = np.inf
@@ -391,16 +404,16 @@ def _sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, 
         place[:] = starts[i]
         _settle(axis, place)
         for share in _SHARES:
-            for dark in (0.0, _DARK):
+            for dark in decays:
                 s = q * share
                 tried = _chi2(window, ratios, b0, edges, voxels, basis, s, axis, place, _SKETCHED, dark, cells)
                 if tried < chi2[i]:
-                    chi2[i], strength[i], decays[i] = tried, s, dark
+                    chi2[i], strength[i], decay_of[i] = tried, s, dark
     first = np.argmin(chi2)
     axis[:] = axes[first]
     place[:] = starts[first]
     _settle(axis, place)
-    _keep(found, strength[first], _SKETCHED, axis, place, decays[first])
+    _keep(found, strength[first], _SKETCHED, axis, place, decay_of[first])
     if nothing - chi2[first] < _LEAST_SHARE * (nothing - good):
         return chi2[first]
     lowest = np.inf
@@ -409,7 +422,7 @@ def _sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, 
         place[:] = starts[i]
         _settle(axis, place)
         s, decay, tried = _refine(
-            window, ratios, b0, edges, voxels, basis, strength[i], axis, place, _SKETCHED, decays[i], cells
+            window, ratios, b0, edges, voxels, basis, strength[i], axis, place, _SKETCHED, decay_of[i], cells
         )
         if tried < lowest:
             lowest = tried
@@ -418,20 +431,31 @@ def _sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, 
 
 
 @njit(cache=True, fastmath=True)
-def _finish_cylinder(window, ratios, b0, edges, voxels, basis, found):  # type: ignore[no-untyped-def]
-    """χ² of the best finely drawn cylinder of any radius that starts from ``found``, which it replaces."""
+def _finish_cylinder(window, ratios, b0, edges, voxels, basis, good, nothing, found):  # type: ignore[no-untyped-def]
+    """χ² of the best finely drawn cylinder that starts from ``found``, which it replaces.
+
+    From the coarse drawing's radius on, narrower and then wider ones are tried while they fit better; none where
+    the first is far from ``good``.
+    """
     axis, place = np.empty(3), np.empty(3)
-    begin = found.copy()
     lowest = np.inf
-    for radius in _RADII:
-        axis[:] = begin[2:5]
-        place[:] = begin[5:8]
-        s, decay, tried = _refine(
-            window, ratios, b0, edges, voxels, basis, begin[0], axis, place, radius, begin[8], _CELLS
-        )
-        if tried < lowest:
+    for step in (-1, 1):
+        at = _SKETCHED_AT if step < 0 else _SKETCHED_AT + 1
+        while 0 <= at < len(_RADII):
+            axis[:] = found[2:5]
+            place[:] = found[5:8]
+            s, decay, tried = _refine(
+                window, ratios, b0, edges, voxels, basis, found[0], axis, place, _RADII[at], found[8], _CELLS
+            )
+            if not tried < lowest:
+                break
             lowest = tried
-            _keep(found, s, radius, axis, place, decay)
+            _keep(found, s, _RADII[at], axis, place, decay)
+            if nothing - lowest < _LIKELY_SHARE * (nothing - good):
+                return lowest
+            at += step
+        if found[1] < _SKETCHED:
+            break
     return lowest
 
 
@@ -528,7 +552,7 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
     """χ² of a cylinder less that of a point and the neighbours in a row with it, of the likeliest such row.
 
     Infinite without a row, and where the point is needed beside the cylinder. The others, beside the row, are
-    explained in both. Fills ``best`` (9,) as ``_finish_cylinder`` does.
+    explained in both. Every radius is tried. Fills ``best`` (9,) as ``_finish_cylinder`` does.
     """
     data, alone = window
     own, centre, shift, q, better = source
@@ -546,6 +570,8 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
     multiply_neighbours(centre, voxels, own, neighbours[0], neighbours[1], row)
     axes = _row_axes(here, own, neighbours[2], edges)
     for a in range(len(axes)):
+        if _count_row(here, own, neighbours[2], edges, axes[a], _REACH) < _LEAST_ROW:
+            continue
         _multiply_beside(centre, here, voxels, own, neighbours, edges, axes[a], beside)
         weight[:] = alone
         discount_neighbours(data, beside, model_error, weight)
@@ -561,7 +587,7 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
             starts[k, longest] += 0.5 * (k - 1)
             ways[k] = axes[a]
         sketch = _sketch_cylinder(
-            (data, beside, weight), *shape, q, starts, ways, _MIDDLING, good, nothing, found
+            (data, beside, weight), *shape, q, starts, ways, _DARK, _MIDDLING, good, nothing, found
         )
         if nothing - sketch > _LIKELY_SHARE * (nothing - good) and sketch / good < lowest:
             lowest, allowed, best_together = sketch / good, good, together
@@ -569,7 +595,14 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
     if lowest == np.inf:
         return np.inf
     explained = (data, best_beside, best_weight)
-    cylinder = _finish_cylinder(explained, *shape, best)
+    begin = best.copy()
+    cylinder = np.inf
+    for radius in _RADII:
+        axis, place = begin[2:5].copy(), begin[5:8].copy()
+        s, decay, tried = _refine(explained, *shape, begin[0], axis, place, radius, begin[8], _CELLS)
+        if tried < cylinder:
+            cylinder = tried
+            _keep(best, s, radius, axis, place, decay)
     gain = (cylinder - allowed) * dof / best_together
     if gain < 0.0 and _needs_point(explained, ratios, table, b0, voxels, basis, best, q, shift, dof):
         return np.inf
@@ -580,7 +613,7 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
 def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window, b0, axes, delta, along):  # type: ignore[no-untyped-def]
     """Fill ``delta`` (n,) for every source, and ``along`` (n, 3) with a vein's axis where that stands for a row."""
     signal, weights = volumes
-    block_centres, blocks, positions = neighbours
+    block_centres, blocks = neighbours[:2]
     own, centres, shifts, q, fitted, lowered, steps = rows
     voxels, basis = window
     edges = table[2]
@@ -611,9 +644,9 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         nothing = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shifts[f])
         shape = (ratios, b0, edges, voxels, basis)
         explained = (data, other, weight)
-        cylinder = _sketch_cylinder(explained, *shape, q[f], starts, axes, _COARSE, point, nothing, found)
-        if cylinder < _HOPELESS * point:
-            cylinder = min(cylinder, _finish_cylinder(explained, *shape, found))
+        cylinder = _sketch_cylinder(explained, *shape, q[f], starts, axes, _DARK[:1], _COARSE, point, nothing, found)
+        if cylinder < _HOPELESS * point and nothing - cylinder >= _LEAST_SHARE * (nothing - point):
+            cylinder = min(cylinder, _finish_cylinder(explained, *shape, point, nothing, found))
         delta[f] = (cylinder - point) * dof / point
         if delta[f] < -VEIN_MARGIN:
             continue
