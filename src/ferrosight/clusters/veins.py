@@ -48,6 +48,8 @@ _N_REFINED = 3
 #: A row of points is looked for towards so many neighbours.
 _N_TOWARDS = 3
 _REACH = 5.0
+#: Larger than any χ² (compiled code may not tell infinity from other numbers).
+_NONE = 1e30
 #: Fewer points than this are no row.
 _LEAST_ROW = 3
 #: Cosine of the angle within which two directions are one.
@@ -551,7 +553,7 @@ def _needs_point(window, ratios, table, b0, voxels, basis, cylinder, q, shift, d
 def _ask_row(window, model_error, neighbours, source, table, shape, dof, best):  # type: ignore[no-untyped-def]
     """χ² of a cylinder less that of a point and the neighbours in a row with it, of the likeliest such row.
 
-    Infinite without a row, and where the point is needed beside the cylinder. The others, beside the row, are
+    ``_NONE`` without a row, and where the point is needed beside the cylinder. The others, beside the row, are
     explained in both. Every radius is tried. Fills ``best`` (9,) as ``_finish_cylinder`` does.
     """
     data, alone = window
@@ -563,7 +565,7 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
     weight = np.empty(alone.shape, np.float32)
     best_beside, best_weight = beside.copy(), weight.copy()
     found = np.empty(9)
-    lowest, allowed, best_together = np.inf, 0.0, 1.0
+    lowest, allowed, best_together = _NONE, 0.0, 1.0
     starts, ways = np.empty((3, 3)), np.empty((3, 3))
     longest = np.argmax(edges)
     reach = np.sqrt((((voxels * edges) ** 2).sum(axis=1)).max())
@@ -592,11 +594,11 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
         if nothing - sketch > _LIKELY_SHARE * (nothing - good) and sketch / good < lowest:
             lowest, allowed, best_together = sketch / good, good, together
             best[:], best_beside[:], best_weight[:] = found, beside, weight
-    if lowest == np.inf:
-        return np.inf
+    if not lowest < _NONE:
+        return _NONE
     explained = (data, best_beside, best_weight)
     begin = best.copy()
-    cylinder = np.inf
+    cylinder = _NONE
     for radius in _RADII:
         axis, place = begin[2:5].copy(), begin[5:8].copy()
         s, decay, tried = _refine(explained, *shape, begin[0], axis, place, radius, begin[8], _CELLS)
@@ -605,7 +607,7 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
             _keep(best, s, radius, axis, place, decay)
     gain = (cylinder - allowed) * dof / best_together
     if gain < 0.0 and _needs_point(explained, ratios, table, b0, voxels, basis, best, q, shift, dof):
-        return np.inf
+        return _NONE
     return gain
 
 
