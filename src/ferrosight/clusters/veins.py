@@ -2,8 +2,9 @@
 
 Outside a cylinder the phase is 2s·(2(b·ρ̂)² - sin²θ)/ρ², with θ between its axis and B0, ρ the distance
 from the axis and s its p/V per length (lengths in cube-root-of-voxel-volume units); inside the radius a it is
-(2s/3a²)(3cos²θ - 1) (``physics.dipole.cylinder_field``). Orientation, place across and strength, of either
-sign, are free. Background, neighbours, voxels and weights are those of the point's own fit.
+(2s/3a²)(3cos²θ - 1) (``physics.dipole.cylinder_field``). Blood is darker than tissue: the inside decays by a rate of
+its own, as exp(-d·TE). Orientation, place across, that rate and strength, of either sign, are free. Background,
+neighbours, voxels and weights are those of the point's own fit.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _RADII = np.array([0.2, 0.35, 0.5, 0.7, 1.0])
 #: Number of the coarse drawing's radius among them, and that radius.
 _SKETCHED_AT = 2
 _SKETCHED = float(_RADII[_SKETCHED_AT])
-#: ln|s|, two turns of the axis and two moves across it.
+#: ln|s|, two turns of the axis, two moves across it and the inside's decay.
 _N_FREE = 6
 #: Axes to start from, and strengths as a share of the point's own p/V.
 _N_AXES = 18
@@ -98,13 +99,13 @@ def compare_cylinders(
 
     Two questions are asked of each source, and the lower answer counts: whether a cylinder fits better where
     its neighbours are explained; and, since the search explains a vein by a row of points, each of which then
-    looks like a point, whether one cylinder alone fits better than the point and all its neighbours together.
-    The second counts only if with that cylinder there the point is no longer needed.
+    looks like a point, whether one cylinder fits better than a row of them, what lies beside the row explained.
+    The second counts only if with that cylinder there the point is no longer needed; it is then told of the row.
 
     ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them;
     ``b0_in_array`` (3,) is B0's unit vector along the array's axes; ``lowered`` (n,) is above 0 where
     a point's χ² is that of a fit under another point spread than the data's. Below 0 a vein fits better; NaN where
-    the source was not fitted. The cylinder has one free parameter more than the point.
+    the source was not fitted. The cylinder has three free parameters more than the point.
     """
     delta, along = np.full(len(sources), np.nan), np.full((len(sources), 3), np.nan)
     elsewhere = np.zeros(len(sources)) if lowered is None else lowered
@@ -186,8 +187,9 @@ def draw_cylinder(s, axis, place, radius, clear, b0, edges, voxels, cells, signa
     """Factor of a cylinder at every voxel of a window, box-averaged.
 
     ``axis``, ``place`` (3,) and ``radius``, along the array's axes in cube-root-of-voxel-volume units, the
-    window's middle at 0. Fills ``signal`` (n,) and, where ``slopes`` (5, n) has room, its derivatives by
-    ln|s|, by the two turns of the axis and by the two moves across.
+    window's middle at 0; ``clear`` is what is left of the signal inside, ``cells`` how many a unit length is cut into
+    next to the axis. Fills ``signal`` (n,) and, where ``slopes`` (6, n) has room, its derivatives by ln|s|, by the two
+    turns of the axis, by the two moves across and by the decay -ln ``clear``.
     """
     first = np.empty(3)
     second = np.empty(3)
@@ -554,7 +556,7 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
     """χ² of a cylinder less that of a point and the neighbours in a row with it, of the likeliest such row.
 
     ``_NONE`` without a row, and where the point is needed beside the cylinder. The others, beside the row, are
-    explained in both. Every radius is tried. Fills ``best`` (9,) as ``_finish_cylinder`` does.
+    explained in both. Every radius is tried. Fills ``best`` (9,) as ``_sketch_cylinder`` does.
     """
     data, alone = window
     own, centre, shift, q, better = source
@@ -589,7 +591,20 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
             starts[k, longest] += 0.5 * (k - 1)
             ways[k] = axes[a]
         sketch = _sketch_cylinder(
-            (data, beside, weight), *shape, q, starts, ways, _DARK, _MIDDLING, good, nothing, found
+            (data, beside, weight),
+            ratios,
+            b0,
+            edges,
+            voxels,
+            basis,
+            q,
+            starts,
+            ways,
+            _DARK,
+            _MIDDLING,
+            good,
+            nothing,
+            found,
         )
         if nothing - sketch > _LIKELY_SHARE * (nothing - good) and sketch / good < lowest:
             lowest, allowed, best_together = sketch / good, good, together
@@ -601,7 +616,9 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
     cylinder = _NONE
     for radius in _RADII:
         axis, place = begin[2:5].copy(), begin[5:8].copy()
-        s, decay, tried = _refine(explained, *shape, begin[0], axis, place, radius, begin[8], _CELLS)
+        s, decay, tried = _refine(
+            explained, ratios, b0, edges, voxels, basis, begin[0], axis, place, radius, begin[8], _CELLS
+        )
         if tried < cylinder:
             cylinder = tried
             _keep(best, s, radius, axis, place, decay)
@@ -646,9 +663,13 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         nothing = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shifts[f])
         shape = (ratios, b0, edges, voxels, basis)
         explained = (data, other, weight)
-        cylinder = _sketch_cylinder(explained, *shape, q[f], starts, axes, _DARK[:1], _COARSE, point, nothing, found)
+        cylinder = _sketch_cylinder(
+            explained, ratios, b0, edges, voxels, basis, q[f], starts, axes, _DARK[:1], _COARSE, point, nothing, found
+        )
         if cylinder < _HOPELESS * point and nothing - cylinder >= _LEAST_SHARE * (nothing - point):
-            cylinder = min(cylinder, _finish_cylinder(explained, *shape, point, nothing, found))
+            cylinder = min(
+                cylinder, _finish_cylinder(explained, ratios, b0, edges, voxels, basis, point, nothing, found)
+            )
         delta[f] = (cylinder - point) * dof / point
         if delta[f] < -VEIN_MARGIN:
             continue
