@@ -409,7 +409,7 @@ def test_a_windows_neighbours_are_the_product_without_its_own(
     for own in (-1, 0, 1):
         multiply_neighbours(sources.centres[0], data.voxels, own, neighbours.centres, neighbours.blocks, other)
         rows = np.array([row for row in range(3) if row != own])
-        rest = Neighbours(neighbours.centres[rows], neighbours.blocks[rows])
+        rest = Neighbours(neighbours.centres[rows], neighbours.blocks[rows], neighbours.positions[rows])
         product = multiply_blocks(data.signal.shape, rest)
         np.testing.assert_allclose(other[0], product[0][tuple((sources.centres[0] + data.voxels).T)], atol=1e-5)
 

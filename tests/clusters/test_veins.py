@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ferrosight.clusters.fit import Sources, cut_window, fit_sources, no_neighbours, unfitted
 from ferrosight.clusters.prepare import PAD
-from ferrosight.clusters.veins import _FAR, VEIN_MARGIN, _across, _fit_cylinder, compare_cylinders, draw_cylinder
+from ferrosight.clusters.veins import _FAR, VEIN_MARGIN, _across, _sketch_cylinder, compare_cylinders, draw_cylinder
 from ferrosight.clusters.windows import measure_chi2
 from ferrosight.physics.cluster_signal import voxel_edges, window_voxels
 from ferrosight.physics.constants import GAMMA_RAD_PER_S_T
@@ -63,9 +63,9 @@ def test_the_drawn_cylinder_is_the_analytic_one_and_its_slopes_are_its_derivativ
     axis /= np.linalg.norm(axis)
     place -= (place @ axis) * axis
 
-    def draw(s: float, axis: Any, place: Any) -> tuple[Any, Any]:
-        signal, slopes = np.empty(len(voxels), np.complex64), np.empty((5, len(voxels)), np.complex64)
-        draw_cylinder(s, axis, place, radius, b0, edges, voxels, 3, signal, slopes)
+    def draw(s: float, axis: Any, place: Any, decay: float = 0.0) -> tuple[Any, Any]:
+        signal, slopes = np.empty(len(voxels), np.complex64), np.empty((6, len(voxels)), np.complex64)
+        draw_cylinder(s, axis, place, radius, np.exp(-decay), b0, edges, voxels, 3, signal, slopes)
         return signal, slopes
 
     signal, slopes = draw(s, axis, place)
@@ -99,6 +99,12 @@ def test_the_drawn_cylinder_is_the_analytic_one_and_its_slopes_are_its_derivativ
         numeric = (draw(*ahead)[0] - draw(*behind)[0]) / (2 * step)
         size = np.sqrt(np.mean(np.abs(numeric[far]) ** 2))
         assert np.sqrt(np.mean(np.abs(numeric - slopes[p])[far] ** 2)) < 0.05 * size, p
+    by_decay = (draw(s, axis, place, 0.7 + step)[0] - draw(s, axis, place, 0.7 - step)[0]) / (2 * step)
+    np.testing.assert_allclose(draw(s, axis, place, 0.7)[1][5], by_decay, atol=1e-3)
+    # blood that has decayed leaves the share of the signal that lies outside the vessel
+    inside = (np.linalg.norm(np.cross(fine * edges - place, axis), axis=1) < radius).mean()
+    middle = np.flatnonzero((voxels == 0).all(axis=1))[0]
+    assert abs(draw(1e-6, axis, place, 30.0)[0][middle]) == pytest.approx(1 - inside, abs=0.06)
 
 
 @pytest.mark.parametrize(
@@ -293,9 +299,12 @@ def test_a_cylinder_that_explains_little_is_told_all_the_same(workshop: Any) -> 
     other, table = np.ones((1, n), np.complex64), data.tables[0]
     own = (table.values, table.matrix, table.edges)
     nothing = measure_chi2(values, other, weight, data.ratios, own, data.voxels, data.basis, 0.0, np.zeros(3))
-    found = np.full(8, np.nan)
+    found = np.full(9, np.nan)
     window = (data.ratios, scan.b0_in_array, table.edges, data.voxels, data.basis)
-    chi2 = _fit_cylinder((values, other, weight), *window, 1.0, np.zeros(3), np.eye(3), 0.0, nothing, found)
+    starts = np.zeros((3, 3))
+    chi2 = _sketch_cylinder(
+        (values, other, weight), *window, 1.0, starts, np.eye(3), np.zeros(1), 1, 0.0, nothing, found
+    )
     assert np.isfinite(chi2)
     assert np.isfinite(found).all()
 

@@ -86,7 +86,7 @@ def find_clusters(
 def _compare_likely(found: SearchResult, scan: Scan) -> NDArray[np.float64]:
     """How much better a vein explains each source of any class that may count; NaN for the others."""
     delta = np.full(len(found.sources), np.nan)
-    likely = found.sources.score >= COMPLETE
+    likely = found.sources.score / found.neighbour_spread >= COMPLETE
     delta[likely] = compare_cylinders(
         found.data,
         found.sources.pick(likely),

@@ -159,10 +159,11 @@ def unfitted(
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Factors of explained sources: ``centres`` (n, 3), ``blocks`` complex64 (n, echo, m, m, m)."""
+    """Factors of explained sources: ``centres`` and ``positions`` (n, 3), ``blocks`` complex64 (n, echo, m, m, m)."""
 
     centres: NDArray[np.int64]
     blocks: NDArray[np.complex64]
+    positions: NDArray[np.float64]
 
 
 def draw_neighbours(data: WindowData, sources: Sources) -> Neighbours:
@@ -176,12 +177,14 @@ def draw_neighbours(data: WindowData, sources: Sources) -> Neighbours:
             own = (table.values, table.matrix, table.edges)
             _fill_blocks(sources.shifts[rows], sources.q[rows], data.ratios, own, data.voxels, BLOCK_HALF, part)
             blocks[rows] = part
-    return Neighbours(sources.centres, blocks)
+    return Neighbours(sources.centres, blocks, sources.positions)
 
 
 def no_neighbours(data: WindowData) -> Neighbours:
     """Nothing explained yet."""
-    return Neighbours(np.zeros((0, 3), np.int64), np.ones((0, len(data.ratios), 1, 1, 1), np.complex64))
+    return Neighbours(
+        np.zeros((0, 3), np.int64), np.ones((0, len(data.ratios), 1, 1, 1), np.complex64), np.zeros((0, 3))
+    )
 
 
 def multiply_blocks(shape: tuple[int, ...], neighbours: Neighbours) -> NDArray[np.complex64]:
@@ -308,21 +311,26 @@ def cut_window(signal, weights, centre, voxels, data, weight):  # type: ignore[n
 def multiply_neighbours(centre, voxels, own, block_centres, blocks, other):  # type: ignore[no-untyped-def]
     """Product (echo, voxel) over a window of the factors of all sources near it but number ``own``."""
     other[:] = 1.0
-    half = blocks.shape[2] // 2
-    reach = half + 4
     for b in range(len(block_centres)):
-        if b == own:
-            continue
-        dx = centre[0] - block_centres[b, 0]
-        dy = centre[1] - block_centres[b, 1]
-        dz = centre[2] - block_centres[b, 2]
-        if max(abs(dx), abs(dy), abs(dz)) > reach:
-            continue
-        for v in range(len(voxels)):
-            i, j, k = dx + voxels[v, 0], dy + voxels[v, 1], dz + voxels[v, 2]
-            if max(abs(i), abs(j), abs(k)) <= half:
-                for e in range(other.shape[0]):
-                    other[e, v] *= blocks[b, e, i + half, j + half, k + half]
+        if b != own:
+            multiply_neighbour(centre, voxels, block_centres[b], blocks[b], other)
+
+
+@njit(cache=True, fastmath=True)
+def multiply_neighbour(centre, voxels, block_centre, block, other):  # type: ignore[no-untyped-def]
+    """Multiply ``other`` (echo, voxel) by the factor of one source, if that is near."""
+    half = block.shape[1] // 2
+    reach = half + 4
+    dx = centre[0] - block_centre[0]
+    dy = centre[1] - block_centre[1]
+    dz = centre[2] - block_centre[2]
+    if max(abs(dx), abs(dy), abs(dz)) > reach:
+        return
+    for v in range(len(voxels)):
+        i, j, k = dx + voxels[v, 0], dy + voxels[v, 1], dz + voxels[v, 2]
+        if max(abs(i), abs(j), abs(k)) <= half:
+            for e in range(other.shape[0]):
+                other[e, v] *= block[e, i + half, j + half, k + half]
 
 
 @njit(cache=True, fastmath=True)
