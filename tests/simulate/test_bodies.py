@@ -52,12 +52,14 @@ def test_gradient_is_the_slope_of_the_field(core_m: float) -> None:
 
 def test_sphere_is_the_analytic_sphere_and_hides_its_inside() -> None:
     moment = float(sphere_moment_am2(8e-5, -1e-6, 9.4))
-    body = Swarm(CENTRE[None], np.array([HZ_M3_PER_AM2 * moment]), 8e-5, B0, is_sphere=True, is_void=True)
+    body = Swarm(CENTRE[None], np.array([HZ_M3_PER_AM2 * moment]), 8e-5, B0, is_sphere=True, inside_per_s=np.inf)
     points = make_points(np.random.default_rng(), 1e-5, 3e-4)
     expected = sphere_field(points - CENTRE, 8e-5, -1e-6, B0) * 9.4 * 42.577478518e6
     np.testing.assert_allclose(body.field_and_gradient(points)[0], expected, rtol=1e-6, atol=1e-9)
     inside = np.linalg.norm(points - CENTRE, axis=1) < 8e-5
-    np.testing.assert_array_equal(body.has_signal(points), ~inside)
+    decay = np.zeros(len(points))
+    body.add_relaxation(points, decay)
+    np.testing.assert_array_equal(decay, np.where(inside, np.inf, 0.0))
 
 
 def test_long_tube_is_the_analytic_cylinder_with_its_gradient() -> None:

@@ -77,7 +77,7 @@ def test_phase_sign_conjugates() -> None:
 
 
 def test_sphere_is_the_analytic_sphere() -> None:
-    spec = make_spec(sources=(Sphere(POSITION, 150.0, 1e-7, "haemorrhage", has_signal=True),), b0_direction=TILTED)
+    spec = make_spec(sources=(Sphere(POSITION, 150.0, 1e-7, "haemorrhage", inside_per_s=0.0),), b0_direction=TILTED)
     scan, truth = simulate_scan(spec, 1)
     offsets = offsets_m(scan, POSITION)
     phase = 2 * np.pi * 42.577478518e6 * 7.0 * 0.010 * sphere_field(offsets, 150e-6, 1e-7, TILTED)

@@ -9,6 +9,8 @@ from ferrosight.simulate.presets import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, DE
 from ferrosight.simulate.scan import simulate_scan
 from ferrosight.simulate.spec import (
     Cells,
+    Ellipsoid,
+    PlacedCells,
     Point,
     ScanSpec,
     Source,
@@ -16,6 +18,7 @@ from ferrosight.simulate.spec import (
     Vein,
     build_affine,
     build_bubble,
+    build_graft,
 )
 
 __all__ = [
@@ -23,6 +26,8 @@ __all__ = [
     "DEMO_LABEL_ID",
     "DEMO_MS_AM2_PER_KG_FE",
     "Cells",
+    "Ellipsoid",
+    "PlacedCells",
     "Point",
     "ScanSpec",
     "Source",
@@ -31,6 +36,7 @@ __all__ = [
     "build_affine",
     "build_bubble",
     "build_demo_spec",
+    "build_graft",
     "inject_clusters",
     "simulate_scan",
 ]

@@ -46,15 +46,18 @@ def add_dipoles(
 
 @njit(cache=True, nogil=True)
 def average_linear_phase(
-    field: FloatArray, gradient: FloatArray, present: NDArray[np.bool_], cell: FloatArray, turns: FloatArray
+    field: FloatArray, gradient: FloatArray, decay: FloatArray, cell: FloatArray, turns: FloatArray
 ) -> NDArray[np.complex128]:
-    """Mean (echo, n) of exp(2πi f·t) over cells of edges ``cell`` (3,) in which the field is linear; 0 in voids."""
+    """Mean (echo, n) of exp(2πi f·t - R|t|) over cells of edges ``cell`` (3,) in which the field is linear.
+
+    R is ``decay`` (n,), s⁻¹: infinite in voids.
+    """
     result = np.zeros((len(turns), len(field)), dtype=np.complex128)
     for e in range(len(turns)):
         for i in range(len(field)):
-            if not present[i]:
+            if np.isinf(decay[i]):
                 continue
-            size = 1.0
+            size = np.exp(-decay[i] * abs(turns[e])) if decay[i] != 0.0 else 1.0
             for axis in range(3):
                 half = np.pi * turns[e] * gradient[i, axis] * cell[axis]
                 size *= np.sin(half) / half if abs(half) > 1e-3 else 1 - half * half / 6

@@ -38,7 +38,7 @@ def average_over_boxes(
     *,
     finest: int,
 ) -> NDArray[np.complex128]:
-    """Average of [signal present]·exp(2πi f·t) over equal boxes: (echo, n).
+    """Average of exp(2πi f·t - R|t|) over equal boxes: (echo, n); R is relaxation inside bodies, infinite in voids.
 
     Parameters
     ----------
@@ -196,10 +196,10 @@ def _signal_of_cells(
 ) -> NDArray[np.complex128]:
     """(echo, n): mean over each cell of a phase taken as linear in it."""
     field, gradient = np.zeros(len(points)), np.zeros((len(points), 3))
-    present = np.ones(len(points), dtype=np.bool_)
+    decay = np.zeros(len(points))
     for body in bodies:
         body_field, body_gradient = body.field_and_gradient(points)
         field += body_field
         gradient += body_gradient
-        present &= body.has_signal(points)
-    return np.asarray(average_linear_phase(field, gradient, present, cell_m, turns_s))
+        body.add_relaxation(points, decay)
+    return np.asarray(average_linear_phase(field, gradient, decay, cell_m, turns_s))

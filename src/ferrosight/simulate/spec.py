@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.errors import InputError
-from ferrosight.physics.constants import CHI_AIR, CHI_WATER
+from ferrosight.physics.constants import CHI_AIR, CHI_WATER, MU0
+from ferrosight.physics.relaxation import static_dephasing_r2prime_per_s
 from ferrosight.types import AxisSupport, Grid, PhaseSign
 
 PointSpread = Literal["box", "kspace"]
@@ -60,18 +61,41 @@ class Cells:
             )
 
 
+@dataclass(frozen=True, eq=False)
+class PlacedCells:
+    """Cells at places of their own, ``positions_mm`` (n, 3), each with its moment (n,): a cluster of any shape.
+
+    The truth table gives the centroid, weighted by moment, which is where the far field points.
+    """
+
+    positions_mm: NDArray[np.float64]
+    moments_am2: NDArray[np.float64]
+    cell_core_radius_um: float = 0.0
+    kind: Kind = "labelled"
+    iron_pg: float = math.nan
+
+    def __post_init__(self) -> None:
+        n = len(self.moments_am2)
+        if n < 1 or np.shape(self.positions_mm) != (n, 3):
+            raise InputError(
+                f"placed cells need positions of shape (n, 3) for n moments, n at least 1, but have "
+                f"{np.shape(self.positions_mm)} for {n}."
+            )
+
+
 @dataclass(frozen=True)
 class Sphere:
     """A uniform sphere of susceptibility difference ``delta_chi`` (SI) to the tissue.
 
-    Its moment follows from its volume and B0. ``has_signal`` false makes a void of it, as in gas or mineral.
+    Its moment follows from its volume and B0. Its inside relaxes faster than the tissue by ``inside_per_s``;
+    infinite makes a void of it, as in gas or mineral.
     """
 
     position_mm: Position
     radius_um: float
     delta_chi: float
     kind: Kind
-    has_signal: bool = False
+    inside_per_s: float = math.inf
 
     def __post_init__(self) -> None:
         if not self.radius_um > 0:
@@ -79,14 +103,40 @@ class Sphere:
 
 
 @dataclass(frozen=True)
+class Ellipsoid:
+    """A uniform ellipsoid: an extended graft, a bleeding, a cavity.
+
+    ``half_axes_um`` lie along the scanner's axes turned by ``rotation_deg`` about x, then y, then z;
+    ``delta_chi`` (SI) and ``inside_per_s`` as for ``Sphere``. Several that overlap add up: a body of any shape.
+    """
+
+    centre_mm: Position
+    half_axes_um: tuple[float, float, float]
+    delta_chi: float
+    kind: Kind
+    rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    inside_per_s: float = 0.0
+    iron_pg: float = math.nan
+    n_cells: float = math.nan
+
+    def __post_init__(self) -> None:
+        if not min(self.half_axes_um) > 0:
+            raise InputError(f"an ellipsoid's half axes must be positive, but are {self.half_axes_um} µm.")
+
+
+@dataclass(frozen=True)
 class Vein:
-    """A straight vessel between two points (RAS+ mm), of susceptibility difference ``delta_chi`` (SI)."""
+    """A straight vessel between two points (RAS+ mm), of susceptibility difference ``delta_chi`` (SI).
+
+    Its blood relaxes faster than the tissue by ``inside_per_s``.
+    """
 
     start_mm: Position
     end_mm: Position
     radius_um: float
     delta_chi: float
     kind: Kind = "vein"
+    inside_per_s: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.radius_um > 0 or self.start_mm == self.end_mm:
@@ -96,12 +146,41 @@ class Vein:
             )
 
 
-Source = Point | Cells | Sphere | Vein
+Source = Point | Cells | PlacedCells | Sphere | Ellipsoid | Vein
 
 
 def build_bubble(position_mm: Position, radius_um: float) -> Sphere:
     """A gas bubble in water: paramagnetic against it, and without signal, so moment and void are bound."""
     return Sphere(position_mm, radius_um, CHI_AIR - CHI_WATER, kind="air")
+
+
+def build_graft(
+    centre_mm: Position,
+    half_axes_um: tuple[float, float, float],
+    moment_am2: float,
+    b0_t: float,
+    *,
+    rotation_deg: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    iron_pg: float = math.nan,
+    n_cells: float = math.nan,
+) -> Ellipsoid:
+    """A solid graft of ``moment_am2``, spread evenly over an ellipsoid.
+
+    The mean field is that of its susceptibility μ0·m/(V·B0). Between the cells the field is uneven: signal
+    relaxes there at the rate of static dephasing (``physics.relaxation``), an upper bound where water moves.
+    """
+    volume_m3 = 4 * math.pi / 3 * math.prod(half_axes_um) * 1e-18
+    magnetisation = moment_am2 / volume_m3
+    return Ellipsoid(
+        centre_mm,
+        half_axes_um,
+        MU0 * magnetisation / b0_t,
+        "labelled",
+        rotation_deg,
+        float(static_dephasing_r2prime_per_s(magnetisation)),
+        iron_pg,
+        n_cells,
+    )
 
 
 def build_affine(
@@ -113,14 +192,19 @@ def build_affine(
 
     ``rotation_deg`` turns the array about scanner x, then y, then z.
     """
+    affine = np.eye(4)
+    affine[:3, :3] = build_rotation(rotation_deg) @ np.diag(voxel_mm)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return affine
+
+
+def build_rotation(rotation_deg: tuple[float, float, float]) -> NDArray[np.float64]:
+    """The matrix (3, 3) that turns about x, then y, then z."""
     cosines, sines = np.cos(np.deg2rad(rotation_deg)), np.sin(np.deg2rad(rotation_deg))
     about_x = np.array([[1, 0, 0], [0, cosines[0], -sines[0]], [0, sines[0], cosines[0]]])
     about_y = np.array([[cosines[1], 0, sines[1]], [0, 1, 0], [-sines[1], 0, cosines[1]]])
     about_z = np.array([[cosines[2], -sines[2], 0], [sines[2], cosines[2], 0], [0, 0, 1]])
-    affine = np.eye(4)
-    affine[:3, :3] = about_z @ about_y @ about_x @ np.diag(voxel_mm)
-    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    return affine
+    return np.asarray(about_z @ about_y @ about_x)
 
 
 @dataclass(frozen=True)
