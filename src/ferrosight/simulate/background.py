@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from scipy import fft, ndimage
 
 from ferrosight.physics.constants import GAMMA_HZ_PER_T
 from ferrosight.physics.dipole import dipole_kernel
+from ferrosight.physics.fat import FAT_DELTA_CHI
 from ferrosight.physics.signal import gradient_echo_signal
 from ferrosight.simulate.point_spread import limit_to_support, support_mask
 from ferrosight.simulate.spec import ScanSpec
@@ -17,17 +19,44 @@ from ferrosight.simulate.spec import ScanSpec
 FloatArray = NDArray[np.float64]
 
 
-def build_background(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex128]:
-    """Noiseless tissue without sources (echo, x, y, z); its signal at TE 0 is 1 but for the receive profile."""
-    receive, field, coil, texture = (np.random.default_rng(seed) for seed in seeds)
-    s0 = build_tissue(spec) * (1 + spec.receive_variation * draw_smooth_map(spec.shape, receive))
+@dataclass(frozen=True)
+class Tissue:
+    """What gives signal, maps (x, y, z): water and fat (receive profile included), R2*, field, and phase at TE 0."""
+
+    water: FloatArray
+    fat: FloatArray | None
+    r2star_per_s: FloatArray
+    field_hz: FloatArray
+    phase_rad: FloatArray
+
+
+def draw_tissue(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> Tissue:
+    """Draw the tissue of a scan; every part has a stream of its own, of six ``seeds``."""
+    receive, field, coil, texture, structure, fat = (np.random.default_rng(seed) for seed in seeds)
+    share = build_tissue(spec) * (1 + spec.receive_variation * draw_smooth_map(spec.shape, receive))
     field_hz = spec.background_hz * draw_smooth_map(spec.shape, field) + draw_texture_hz(spec, texture)
+    phase_rad = spec.phase_offset_rad + spec.coil_phase_rad * draw_smooth_map(spec.shape, coil)
+    r2star = np.full(spec.shape, spec.r2star_per_s)
+    if spec.r2star_variation or spec.density_variation:
+        # one map for both: what relaxes faster, as white matter does, is darker at TE 0 too
+        regions = _draw_regions(spec, structure)
+        r2star *= 1 + spec.r2star_variation * regions
+        share *= 1 - spec.density_variation * regions
+    if not spec.fat_share:
+        return Tissue(share, None, r2star, field_hz, phase_rad)
+    fat_share = _draw_fat_share(spec, fat)
+    field_hz += _susceptibility_to_hz(spec, FAT_DELTA_CHI * fat_share)
+    return Tissue(share * (1 - fat_share), share * fat_share, r2star, field_hz, phase_rad)
+
+
+def tissue_signal(spec: ScanSpec, tissue: Tissue, times_s: FloatArray, *, is_fat: bool) -> NDArray[np.complex128]:
+    """Noiseless signal of water or fat without sources (time, x, y, z); fat's chemical shift is left out."""
     return gradient_echo_signal(
-        s0,
-        spec.r2star_per_s,
-        field_hz,
-        spec.echo_times_s,
-        phase_offset_rad=spec.phase_offset_rad + spec.coil_phase_rad * draw_smooth_map(spec.shape, coil),
+        tissue.water if tissue.fat is None or not is_fat else tissue.fat,
+        tissue.r2star_per_s,
+        tissue.field_hz,
+        times_s,
+        phase_offset_rad=tissue.phase_rad,
         phase_sign=int(spec.phase_sign),
     )
 
@@ -62,14 +91,37 @@ def draw_texture_hz(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
     """Field (x, y, z), Hz, of random isotropic susceptibility, periodic over the image."""
     if spec.texture_ppm == 0:
         return np.zeros(spec.shape)
-    voxel_mm = np.array(spec.grid.voxel_mm)
-    chi = rng.normal(size=spec.shape)
-    if spec.texture_mm > 0:
-        chi = ndimage.gaussian_filter(chi, spec.texture_mm / voxel_mm, mode="wrap")
-        chi /= chi.std()
-    kernel = dipole_kernel(spec.shape, voxel_mm, spec.grid.direction_in_array(spec.b0_direction))
+    chi = _draw_correlated(spec, spec.texture_mm, rng)
+    return _susceptibility_to_hz(spec, spec.texture_ppm * 1e-6 * chi)
+
+
+def _susceptibility_to_hz(spec: ScanSpec, chi: FloatArray) -> FloatArray:
+    """Field (x, y, z), Hz, of susceptibility (x, y, z), SI, periodic over the image."""
+    kernel = dipole_kernel(spec.shape, spec.grid.voxel_mm, spec.grid.direction_in_array(spec.b0_direction))
     relative = fft.ifftn(fft.fftn(chi) * kernel).real
-    return np.asarray(relative * spec.texture_ppm * 1e-6 * spec.b0_t * GAMMA_HZ_PER_T)
+    return np.asarray(relative * spec.b0_t * GAMMA_HZ_PER_T)
+
+
+def _draw_correlated(spec: ScanSpec, correlation_mm: float, rng: np.random.Generator) -> FloatArray:
+    """Gaussian noise (x, y, z) of unit spread, smooth over ``correlation_mm``, periodic."""
+    noise = rng.normal(size=spec.shape)
+    if correlation_mm > 0:
+        noise = ndimage.gaussian_filter(noise, correlation_mm / np.array(spec.grid.voxel_mm), mode="wrap")
+        noise /= noise.std()
+    return noise
+
+
+def _draw_regions(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
+    """A map (x, y, z) from -1 to 1: tissues of two kinds with soft borders, as large as ``structure_mm``."""
+    smooth = _draw_correlated(spec, spec.structure_mm, rng)
+    return np.asarray(np.tanh(3 * (smooth - smooth.mean())))
+
+
+def _draw_fat_share(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
+    """Share of fat (x, y, z), 0 to 1, ``fat_share`` on average: streaks and patches as large as ``structure_mm``."""
+    smooth = _draw_correlated(spec, spec.structure_mm / 2, rng)
+    threshold = float(np.quantile(smooth, 1 - spec.fat_share))
+    return np.asarray(ndimage.uniform_filter((smooth > threshold).astype(np.float64), 2, mode="wrap"))
 
 
 def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex128]:

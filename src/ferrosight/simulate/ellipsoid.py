@@ -72,14 +72,18 @@ class Spheroid(Body):
         confocal[outside] = _find_confocal(x[outside] ** 2, squares)
         sums = squares + confocal[:, None]
         product = float(np.prod(self.half_axes_m))
-        factors = product / 3 * np.stack([elliprd(sums[:, (i + 1) % 3], sums[:, (i + 2) % 3], sums[:, i]) for i in range(3)], 1)
+        factors = (
+            product
+            / 3
+            * np.stack([elliprd(sums[:, (i + 1) % 3], sums[:, (i + 2) % 3], sums[:, i]) for i in range(3)], 1)
+        )
         relative = -(factors * b**2).sum(axis=1) + np.where(outside, 0.0, 1 / 3)
-        # outside D also changes with the confocal ellipsoid: ∂D_j/∂λ = -abc/2 / ((a_j² + λ) R), ∂λ/∂x_i = 2x_i/(a_i² + λ)/Q
+        # outside, D changes with λ too: ∂D_j/∂λ = -(abc/2)/((a_j² + λ)R), ∂λ/∂x_i = 2x_i/(a_i² + λ)/Σ x²/(a² + λ)²
         y = x[outside] / sums[outside]
         along = y @ b
         root = np.sqrt(sums[outside].prod(axis=1))
         relative[outside] += product * along**2 / (root * (y**2).sum(axis=1))
-        return self.b0_hz * self.delta_chi * relative
+        return np.asarray(self.b0_hz * self.delta_chi * relative)
 
     def _norm(self, points: FloatArray) -> FloatArray:
         """Below 1 inside (n,)."""
@@ -119,7 +123,7 @@ class Spheroid(Body):
 
 
 def _find_confocal(x2: FloatArray, squares: FloatArray) -> FloatArray:
-    """The largest root λ (n,) of Σ x²/(a² + λ) = 1 outside the ellipsoid, by Newton from below, where it is monotone."""
+    """The largest root λ (n,) of Σ x²/(a² + λ) = 1, outside; Newton from below, where it is monotone."""
     confocal = np.maximum(x2.sum(axis=1) - squares.max(), 0.0)
     for _ in range(60):
         sums = squares + confocal[:, None]
@@ -128,4 +132,4 @@ def _find_confocal(x2: FloatArray, squares: FloatArray) -> FloatArray:
         confocal += np.maximum(step, 0.0)
         if not (step > 1e-12 * sums.min(axis=1)).any():
             break
-    return confocal
+    return np.asarray(confocal)

@@ -240,10 +240,10 @@ def _add_filtered(
         low, high = np.ceil(2 * (x[0] - _FILTER_VOXELS)), np.floor(2 * (x[-1] + _FILTER_VOXELS))
         steps = np.arange(low, high + 1)
         wrapped, into = np.unique(steps.astype(np.int_) % n, return_inverse=True)
-        matrix = np.zeros((len(wrapped), len(x)))
-        np.add.at(matrix, into, _filter_taps(steps[:, None] / 2 - x, per_voxel))
+        weights = np.zeros((len(wrapped), len(x)))
+        np.add.at(weights, into, _filter_taps(steps[:, None] / 2 - x, per_voxel))
         rows.append(wrapped)
-        matrices.append(matrix.astype(np.float32))
+        matrices.append(weights.astype(np.float32))
     where = np.ix_(*rows)
     for echo, block in enumerate(fine):
         for axis, matrix in enumerate(matrices):
@@ -267,7 +267,7 @@ def _filter_taps(offsets: FloatArray, per_voxel: int) -> FloatArray:
 
 def double_lines(image: ComplexArray) -> NDArray[np.complex64]:
     """An image (x, y, z) on half voxels, the first of which is the first voxel: as its own k-space says."""
-    result = fft.fftn(image.astype(np.complex64), workers=_WORKERS)
+    result: NDArray[Any] = fft.fftn(image.astype(np.complex64), workers=_WORKERS)
     for axis, n in enumerate(image.shape):
         padded = np.zeros([2 * size if a == axis else size for a, size in enumerate(result.shape)], dtype=np.complex64)
         _lines(padded, axis, slice(0, (n + 1) // 2))[...] = _lines(result, axis, slice(0, (n + 1) // 2))
@@ -279,7 +279,7 @@ def double_lines(image: ComplexArray) -> NDArray[np.complex64]:
 
 def _halve_k_space(image: NDArray[np.complex64]) -> NDArray[np.complex64]:
     """The k-space lines that whole voxels have, of an image (2x, 2y, 2z) on half voxels."""
-    result = image
+    result: NDArray[Any] = image
     for axis, twice in enumerate(image.shape):
         n = twice // 2
         spectrum = fft.fft(result, axis=axis, workers=_WORKERS)

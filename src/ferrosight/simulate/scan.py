@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ferrosight.physics.constants import GAMMA_HZ_PER_T, MU0
 from ferrosight.physics.dipole import sphere_moment_am2
-from ferrosight.simulate.background import build_background, draw_noise
+from ferrosight.simulate.acquire import acquire_echoes
+from ferrosight.simulate.background import draw_noise, draw_tissue
 from ferrosight.simulate.bodies import HZ_M3_PER_AM2, Body, Swarm, Tube
 from ferrosight.simulate.ellipsoid import Spheroid
-from ferrosight.simulate.point_spread import apply_bodies
 from ferrosight.simulate.spec import (
     Cells,
     Ellipsoid,
@@ -31,11 +31,12 @@ from ferrosight.types import TRUTH, Grid, Scan, Table, Truth
 _CELLS_PER_BODY = 50
 
 
-def simulate_scan(spec: ScanSpec, seed: int) -> tuple[Scan, Truth]:
+def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, Truth]:
     """Simulate one scan.
 
     The same seed gives the same scan; each part (receive profile, field, coil phase, texture, noise, every
-    source) draws from a stream of its own, so that changing one leaves the others as they were.
+    source) draws from a stream of its own, so that changing one leaves the others as they were. Another
+    ``visit`` of the same seed has the same tissue and other noise.
 
     Returns
     -------
@@ -52,16 +53,9 @@ def simulate_scan(spec: ScanSpec, seed: int) -> tuple[Scan, Truth]:
         _place(source, grid, b0, spec.b0_t, np.random.default_rng(one))
         for source, one in zip(spec.sources, source_seed.spawn(len(spec.sources)), strict=True)
     ]
-    signal = apply_bodies(
-        build_background(spec, background_seed.spawn(4)),
-        [body for bodies, _ in placed for body in bodies],
-        np.array(grid.voxel_mm) * 1e-3,
-        int(spec.phase_sign) * np.array(spec.echo_times_s),
-        spec.point_spread,
-        spec.support,
-        spec.sub_sampling,
-    )
-    signal += draw_noise(spec, noise_seed.spawn(2))
+    tissue = draw_tissue(spec, background_seed.spawn(6))
+    signal = acquire_echoes(spec, tissue, [body for bodies, _ in placed for body in bodies])
+    signal += draw_noise(spec, (noise_seed.spawn(visit)[-1] if visit else noise_seed).spawn(2))
     scan = Scan(
         signal=signal.astype(np.complex64),
         echo_times_s=np.array(spec.echo_times_s),

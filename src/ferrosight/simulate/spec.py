@@ -228,6 +228,14 @@ class ScanSpec:
     coil_phase_rad : largest magnitude of its smooth variation
     texture_ppm : standard deviation of random tissue susceptibility
     texture_mm : its correlation length (standard deviation of a Gaussian); 0 leaves voxels independent
+    r2star_variation, density_variation : largest relative deviation of R2* and of the signal at TE 0 between
+        regions of tissue
+    structure_mm : size of those regions, and twice that of fat's streaks
+    fat_share : share of the tissue that is fat, with its spectrum (``physics.fat``) and susceptibility
+    bandwidth_hz : receiver bandwidth per voxel along the readout; infinite acquires all of k-space at once
+    readout_axis : array axis of the readout; a stronger field moves signal up that axis
+    is_bipolar : whether every other echo, the second first, is read backwards and displaced the other way
+    motion_mm : displacement (RAS+) of all that is seen at each echo; empty for none
     noise_variation : largest relative deviation of the noise's standard deviation over the image
     sub_sampling : fine cells per voxel edge at a source; a power of two
     """
@@ -250,6 +258,14 @@ class ScanSpec:
     coil_phase_rad: float = 0.0
     texture_ppm: float = 0.0
     texture_mm: float = 0.0
+    r2star_variation: float = 0.0
+    density_variation: float = 0.0
+    structure_mm: float = 1.0
+    fat_share: float = 0.0
+    bandwidth_hz: float = math.inf
+    readout_axis: int = 0
+    is_bipolar: bool = False
+    motion_mm: tuple[Position, ...] = ()
     noise_variation: float = 0.0
     sub_sampling: int = 16
 
@@ -260,7 +276,14 @@ class ScanSpec:
             raise InputError("a simulated scan needs a phase sign of +1 or -1; hide it from the scan afterwards.")
         if not self.snr > 0:
             raise InputError(f"snr must be positive (infinite for no noise), but is {self.snr}.")
-        for name in ("receive_variation", "noise_variation"):
+        if not 1 / (2 * self.bandwidth_hz) < min(self.echo_times_s):
+            raise InputError(
+                f"the first readout must begin after time zero, but at {self.bandwidth_hz} Hz per voxel it lasts "
+                f"{1e3 / self.bandwidth_hz:.2f} ms about {1e3 * min(self.echo_times_s):.2f} ms."
+            )
+        if len(self.motion_mm) not in (0, len(self.echo_times_s)):
+            raise InputError(f"motion needs one displacement per echo, or none, but has {len(self.motion_mm)}.")
+        for name in ("receive_variation", "noise_variation", "r2star_variation", "density_variation", "fat_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name} must lie in [0, 1), but is {getattr(self, name)}.")
 
