@@ -22,6 +22,9 @@ _POINT_REFINEMENT = 4
 #: Phase (radians) below which a body's field is not added to a voxel.
 NEGLIGIBLE_RAD = 1e-4
 
+#: Edge, in boxes, of the groups of boxes that count as near the same bodies.
+_GROUP_BOXES = 6
+
 #: Points evaluated at once, to bound memory.
 _CHUNK = 100_000
 
@@ -65,22 +68,42 @@ def average_over_boxes(
     if not bodies or not len(centres_m):
         return result
     reaches = [find_reach(body, box_m, turns_s) for body in bodies]
-    distances = np.stack([body.distance(centres_m) - reach for body, reach in zip(bodies, reaches, strict=True)])
-    owner = distances.argmin(axis=0)
-    for index in range(len(bodies)):
-        mine = np.flatnonzero(owner == index)
-        if not len(mine):
-            continue
-        # exact where any of these boxes is near; the others are all but constant over each box
-        near = [body for body, gap in zip(bodies, distances[:, mine].min(axis=1), strict=True) if gap < 0]
-        far = [body for body in bodies if not any(body is one for one in near)]
+    groups, gaps_m = _group_boxes(bodies, centres_m, box_m)
+    is_near = gaps_m < reaches
+    # groups that are near the same bodies go together
+    for pattern, members in _gather(is_near):
+        mine = np.concatenate([groups[i] for i in members])
         constant_hz = np.zeros(len(mine))
-        for body in far:
-            constant_hz += body.far_field(centres_m[mine])
+        for body, near in zip(bodies, pattern, strict=True):
+            if not near:
+                constant_hz += body.far_field(centres_m[mine])
         result[:, mine] = np.exp(2j * np.pi * turns_s[:, None] * constant_hz)
-        if near:
-            result[:, mine] *= _average_near(near, centres_m[mine], box_m, turns_s, sub_sampling, finest)
+        close = [body for body, near in zip(bodies, pattern, strict=True) if near]
+        if close:
+            result[:, mine] *= _average_near(close, centres_m[mine], box_m, turns_s, sub_sampling, finest)
     return result
+
+
+def _group_boxes(
+    bodies: Sequence[Body], centres_m: FloatArray, box_m: FloatArray
+) -> tuple[list[NDArray[np.int_]], FloatArray]:
+    """Boxes that lie together, and the distance (group, body), m, that a body has from a group at least."""
+    cells = np.floor((centres_m - centres_m.min(axis=0)) / (_GROUP_BOXES * box_m) + 1e-6).astype(np.int_)
+    keys = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
+    order = np.argsort(keys, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+    middles = np.array([centres_m[group].mean(axis=0) for group in groups])
+    radii = np.array(
+        [np.linalg.norm(np.abs(centres_m[g] - m).max(axis=0)) for g, m in zip(groups, middles, strict=True)]
+    )
+    distances = np.array([body.distance(middles) for body in bodies])
+    return groups, np.asarray(distances.T - radii[:, None])
+
+
+def _gather(patterns: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.int_]]]:
+    """Different rows of (n, m), and which rows they are."""
+    rows, which = np.unique(patterns, axis=0, return_inverse=True)
+    return [(row, np.flatnonzero(which == i)) for i, row in enumerate(rows)]
 
 
 def find_reach(body: Body, box_m: FloatArray, turns_s: FloatArray) -> float:

@@ -62,16 +62,37 @@ def tissue_signal(spec: ScanSpec, tissue: Tissue, times_s: FloatArray, *, is_fat
 
 
 def build_tissue(spec: ScanSpec) -> FloatArray:
-    """Share of tissue in each voxel (x, y, z): an ellipsoid whose edge is about a voxel wide."""
+    """Share of tissue in each voxel (x, y, z); its edge is about a voxel wide."""
     if math.isinf(spec.tissue_fraction):
         return np.ones(spec.shape)
+    axes = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in spec.shape), indexing="ij", sparse=True)
+    depth, per_voxel = _measure_depth(spec, list(axes))
+    return np.asarray(np.clip(0.5 + depth / per_voxel, 0, 1))
+
+
+def is_in_tissue(spec: ScanSpec, ijk: FloatArray, depth_mm: float) -> NDArray[np.bool_]:
+    """Whether fractional voxels (n, 3) lie in tissue, about ``depth_mm`` below its surface at least."""
+    if math.isinf(spec.tissue_fraction):
+        return np.ones(len(ijk), dtype=np.bool_)
+    depth, per_voxel = _measure_depth(spec, list(ijk.T))
+    return np.asarray(depth / per_voxel * min(spec.grid.voxel_mm) > depth_mm)
+
+
+def _measure_depth(spec: ScanSpec, axes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """How far below the tissue's surface voxels lie, to first order, in some unit, and that unit per voxel."""
     half = np.array(spec.shape) / 2 * spec.tissue_fraction
-    axes = [(np.arange(n) - (n - 1) / 2) / h for n, h in zip(spec.shape, half, strict=True)]
-    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
-    radius = np.sqrt(x**2 + y**2 + z**2)
+    x, y, z = ((axis - (n - 1) / 2) for axis, n in zip(axes, spec.shape, strict=True))
+    if spec.tissue_shape == "tube":
+        voxel = np.array(spec.grid.voxel_mm)
+        radius_mm = half[1] * voxel[1]
+        # the half ball's centre lies a radius below the tissue's high end
+        beyond = np.maximum(x - (half[0] - radius_mm / voxel[0]), 0)
+        distance = np.sqrt((beyond * voxel[0]) ** 2 + (y * voxel[1]) ** 2 + (z * voxel[2]) ** 2)
+        return radius_mm - distance, np.full(1, voxel[1])
+    radius = np.sqrt((x / half[0]) ** 2 + (y / half[1]) ** 2 + (z / half[2]) ** 2)
     # gradient of the normalised radius: turns it into a distance from the surface, in voxels
-    steepness = np.sqrt((x / half[0]) ** 2 + (y / half[1]) ** 2 + (z / half[2]) ** 2) / np.maximum(radius, 1e-9)
-    return np.asarray(np.clip(0.5 + (1 - radius) / np.maximum(steepness, 1e-9), 0, 1))
+    slope = np.sqrt((x / half[0] ** 2) ** 2 + (y / half[1] ** 2) ** 2 + (z / half[2] ** 2) ** 2)
+    return 1 - radius, np.maximum(slope / np.maximum(radius, 1e-9), 1e-9)
 
 
 def draw_smooth_map(shape: tuple[int, int, int], rng: np.random.Generator) -> FloatArray:

@@ -140,15 +140,17 @@ def _deviate_near(
     horizons = np.array([body.reach_where_field(limit_hz) for body in bodies])
     near = np.zeros((len(turns_s), *(2 * n for n in shape)), dtype=np.complex64)
     weight = np.zeros(shape, dtype=np.float32)
-    for first, last in _split_into_tiles(shape):
-        close = _find_close(bodies, reaches + taper, first, last, voxel_m)
+    tiles = _split_into_tiles(shape)
+    gaps_m = _measure_gaps(bodies, tiles, voxel_m)
+    for (first, last), gap_m in zip(tiles, gaps_m, strict=True):
+        close = np.flatnonzero(gap_m < reaches + taper).tolist()
         if not close:
             continue
         around = _Window([bodies[i] for i in close], reaches[close], taper)
         next_to = _Window([bodies[i] for i in close], reaches[close] / 2, taper / 2)
         window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
         weight[window] = around.weigh(voxel_points(first, last, voxel_m)).reshape(tuple(last - first))
-        seen = [bodies[i] for i in _find_close(bodies, horizons, first, last, voxel_m)]
+        seen = [bodies[i] for i in np.flatnonzero(gap_m < horizons).tolist()]
         for per_voxel, inside, outside in ((sub_sampling // 2, next_to, None), (sub_sampling // 4, around, next_to)):
             bounds = inside.bound(first, last, voxel_m)
             if bounds is None:
@@ -193,13 +195,12 @@ def _split_into_tiles(shape: tuple[int, int, int]) -> list[tuple[Index, Index]]:
     return [(first, np.minimum(first + _TILE_VOXELS, shape)) for first in np.stack(starts, axis=-1).reshape(-1, 3)]
 
 
-def _find_close(
-    bodies: Sequence[Body], reaches: FloatArray, first: Index, last: Index, voxel_m: FloatArray
-) -> list[int]:
-    """Which bodies' reaches may touch a tile."""
-    centre = (first + last - 1) / 2 * voxel_m
-    radius = float(np.linalg.norm((last - first) * voxel_m)) / 2
-    return [i for i, body in enumerate(bodies) if float(body.distance(centre[None])[0]) < radius + reaches[i]]
+def _measure_gaps(bodies: Sequence[Body], tiles: list[tuple[Index, Index]], voxel_m: FloatArray) -> FloatArray:
+    """Distance (tile, body), m, that a body has from a tile at least."""
+    centres = np.array([(first + last - 1) / 2 * voxel_m for first, last in tiles])
+    radii = np.array([np.linalg.norm((last - first) * voxel_m) / 2 for first, last in tiles])
+    distances = np.array([body.distance(centres) for body in bodies]).reshape(len(bodies), len(tiles))
+    return np.asarray(distances.T - radii[:, None])
 
 
 def _fine_deviation(

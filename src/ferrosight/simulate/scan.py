@@ -112,7 +112,7 @@ def _scatter(source: Cells, rng: np.random.Generator) -> PlacedCells:
     radii = source.radius_um * 1e-3 * np.cbrt(rng.random((source.n_cells, 1)))
     positions = np.array(source.centre_mm) + radii * directions
     moments = np.full(source.n_cells, source.moment_am2 / source.n_cells)
-    return PlacedCells(positions, moments, source.cell_core_radius_um, source.kind, source.iron_pg)
+    return PlacedCells(positions, moments, source.cell_core_radius_um, source.kind, source.iron_pg, source.n_cells)
 
 
 def _place_cells(source: PlacedCells, grid: Grid, b0: NDArray[np.float64]) -> tuple[list[Body], dict[str, Any]]:
@@ -124,7 +124,7 @@ def _place_cells(source: PlacedCells, grid: Grid, b0: NDArray[np.float64]) -> tu
     moment = float(source.moments_am2.sum())
     weights = np.abs(source.moments_am2)
     centroid = np.average(source.positions_mm, axis=0, weights=weights if weights.any() else None)
-    return bodies, _row(centroid, moment, source.kind, source.iron_pg, len(weights))
+    return bodies, _row(centroid, moment, source.kind, source.iron_pg, source.n_cells)
 
 
 def _split_into_groups(positions: NDArray[np.float64]) -> list[NDArray[np.int_]]:

@@ -16,6 +16,7 @@ from ferrosight.types import AxisSupport, Grid, PhaseSign
 
 PointSpread = Literal["box", "kspace"]
 Kind = Literal["labelled", "vein", "haemorrhage", "air", "calcification"]
+TissueShape = Literal["ellipsoid", "tube"]
 Supports = tuple[AxisSupport, AxisSupport, AxisSupport]
 Position = tuple[float, float, float]
 
@@ -65,7 +66,8 @@ class Cells:
 class PlacedCells:
     """Cells at places of their own, ``positions_mm`` (n, 3), each with its moment (n,): a cluster of any shape.
 
-    The truth table gives the centroid, weighted by moment, which is where the far field points.
+    The truth table gives the centroid, weighted by moment, which is where the far field points. ``iron_pg`` and
+    ``n_cells`` are only passed on to it: NaN for particles that are no cells.
     """
 
     positions_mm: NDArray[np.float64]
@@ -73,6 +75,7 @@ class PlacedCells:
     cell_core_radius_um: float = 0.0
     kind: Kind = "labelled"
     iron_pg: float = math.nan
+    n_cells: float = math.nan
 
     def __post_init__(self) -> None:
         n = len(self.moments_am2)
@@ -221,7 +224,9 @@ class ScanSpec:
     r2star_per_s : relaxation of the tissue
     point_spread : ``box`` averages over the voxel; ``kspace`` truncates k-space
     support : k-space acquired along each axis; signal and noise are zero beyond it
-    tissue_fraction : half axes of an ellipsoid of tissue over half the field of view; infinite fills it
+    tissue_fraction : half axes of the tissue over half the field of view; infinite fills it
+    tissue_shape : an ellipsoid, or a round tube along the first axis: as wide as the second axis allows, open at
+        the low end and closed by half a ball at the high end
     receive_variation : largest relative deviation of the smooth receive profile
     background_hz : largest magnitude of the smooth background field
     phase_offset_rad : phase at TE 0
@@ -252,6 +257,7 @@ class ScanSpec:
     point_spread: PointSpread = "box"
     support: Supports = FULL_SUPPORT
     tissue_fraction: float = math.inf
+    tissue_shape: TissueShape = "ellipsoid"
     receive_variation: float = 0.0
     background_hz: float = 0.0
     phase_offset_rad: float = 0.0
