@@ -15,6 +15,7 @@ from ferrosight.cli.demo import demo
 from ferrosight.cli.doctor import doctor
 from ferrosight.cli.labels import labels
 from ferrosight.cli.run import run
+from ferrosight.cli.simulate import simulate
 from ferrosight.errors import FerrosightError
 
 BAD_INPUT = 2
@@ -46,6 +47,7 @@ def _root(
 
 app.command()(demo)
 app.command()(run)
+app.command()(simulate)
 app.command()(labels)
 app.command()(doctor)
 
