@@ -129,11 +129,16 @@ def test_scattered_cells_look_like_a_point_from_three_radii_on() -> None:
     assert deviation[10] > 2 * deviation[100]  # the arrangement shows where there are few
 
 
-def test_a_swarm_taken_as_a_point_deviates_by_less_than_a_percent() -> None:
+def test_a_swarm_taken_as_a_point_deviates_by_about_two_percent() -> None:
     rng = np.random.default_rng()
-    cells = CENTRE + 2e-5 * rng.uniform(-1, 1, (30, 3))
-    swarm = Swarm(cells, np.full(30, 1e-13), 0.0, B0)
-    directions = make_points(rng, 1, 1) - CENTRE
-    points = swarm.centroid_m + 10.01 * swarm.extent_m * directions / np.linalg.norm(directions, axis=1)[:, None]
-    exact, _ = swarm.field_and_gradient(points)
-    assert np.sqrt(((swarm.far_field(points) - exact) ** 2).mean() / (exact**2).mean()) < 0.01
+    deviations = []
+    for _ in range(20):
+        cells = CENTRE + 2e-5 * rng.uniform(-1, 1, (12, 3))
+        swarm = Swarm(cells, np.full(12, 1e-13), 0.0, B0)
+        directions = make_points(rng, 1, 1) - CENTRE
+        points = swarm.centroid_m + 6.01 * swarm.extent_m * directions / np.linalg.norm(directions, axis=1)[:, None]
+        exact = sum(1e-13 * harmonic_pattern("dipole", points - cell, B0) for cell in cells)
+        fields = np.stack([swarm.field_and_gradient(points)[0], swarm.far_field(points)])
+        deviations += np.sqrt(((fields - exact) ** 2).mean(axis=1) / (exact**2).mean()).tolist()
+    assert max(deviations) < 0.03
+    assert np.mean(deviations) > 1e-4

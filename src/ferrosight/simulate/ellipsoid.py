@@ -112,7 +112,8 @@ class Spheroid(Body):
         return np.zeros(len(points), dtype=np.bool_)
 
     def reach_where_curvature(self, limit: float) -> float:
-        return float((24 * abs(self._amplitude) / limit) ** 0.2)
+        # the whole of it lies further away than its surface; half the least of that keeps a flat one within bounds
+        return max(float((24 * abs(self._amplitude) / limit) ** 0.2) - float(self.half_axes_m.min()) / 2, 0.0)
 
     def reach_where_field(self, limit_hz: float) -> float:
         return float(np.cbrt(2 * abs(self._amplitude) / limit_hz))

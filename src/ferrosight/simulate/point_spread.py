@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,10 +49,70 @@ def apply_bodies(
     once. ``turns_s`` as in ``average_over_boxes``.
     """
     shape = (background.shape[1], background.shape[2], background.shape[3])
+    seen = see_bodies(bodies, shape, voxel_m, turns_s, point_spread, sub_sampling)
+    return np.stack([seen.acquire(echo, image, support) for echo, image in enumerate(background)])
+
+
+class SeenBodies(ABC):
+    """Bodies prepared for some times, to be seen against any background."""
+
+    @abstractmethod
+    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
+        """The background (x, y, z) of one of the times with the bodies in it."""
+
+
+def see_bodies(
+    bodies: Sequence[Body],
+    shape: tuple[int, int, int],
+    voxel_m: FloatArray,
+    turns_s: FloatArray,
+    point_spread: PointSpread,
+    sub_sampling: int,
+) -> SeenBodies:
+    """Prepare bodies for the times ``turns_s``; everything as in ``apply_bodies``."""
     if point_spread == "box":
-        signal = background * average_over_voxels(bodies, shape, voxel_m, turns_s, sub_sampling)
-        return limit_to_support(signal, support)
-    return _truncate(background, bodies, voxel_m, turns_s, support, sub_sampling)
+        return _Averaged(average_over_voxels(bodies, shape, voxel_m, turns_s, sub_sampling))
+    near, weight = _deviate_near(bodies, shape, voxel_m, turns_s, sub_sampling)
+    return _Truncated(near, weight, sum_far_fields(bodies, shape, voxel_m, turns_s), turns_s)
+
+
+@dataclass(frozen=True)
+class _Averaged(SeenBodies):
+    """E averaged over each voxel (echo, x, y, z)."""
+
+    average: ComplexArray
+
+    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
+        return np.asarray(limit_to_support((background * self.average[echo])[None], support)[0])
+
+
+@dataclass(frozen=True)
+class _Truncated(SeenBodies):
+    """E - 1, as ``_deviate_near`` gives it, and the field of all bodies at voxels.
+
+    E - 1 is cut by smooth windows into a part next to the bodies, on fine cells, one around it, on coarser
+    cells, and the rest, which varies so little from voxel to voxel that sampling it once is exact. The first two
+    are filtered down to half voxels, which hold all of their k-space that can meet the background's inside the
+    support; there they are multiplied by the background, interpolated as its own k-space says.
+    """
+
+    near: NDArray[np.complex64]
+    weight: NDArray[np.float32]
+    field_hz: FloatArray
+    turns_s: FloatArray
+
+    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
+        # 1 + (1 - weight)(E - 1), in place: at scanner sizes every copy is a gigabyte
+        rest = np.exp(2j * np.pi * self.turns_s[echo] * self.field_hz)
+        rest -= 1
+        rest *= 1 - self.weight
+        rest += 1
+        rest *= background
+        acquired = fft.fftn(rest, workers=_WORKERS, overwrite_x=True)
+        acquired += _halve_k_space(self.near[echo] * double_lines(background))
+        for axis, one in enumerate(support):
+            acquired *= _along(support_mask(background.shape[axis], one), axis + 1)[0]
+        return np.asarray(fft.ifftn(acquired, workers=_WORKERS, overwrite_x=True))
 
 
 def average_over_voxels(
@@ -92,42 +154,6 @@ def limit_to_support(signal: ComplexArray, support: Supports) -> ComplexArray:
             spectrum = fft.fft(signal, axis=axis)
             signal = fft.ifft(spectrum * _along(mask, axis), axis=axis)
     return signal
-
-
-def _truncate(
-    background: ComplexArray,
-    bodies: Sequence[Body],
-    voxel_m: FloatArray,
-    turns_s: FloatArray,
-    support: Supports,
-    sub_sampling: int,
-) -> ComplexArray:
-    """Background·E, E the bodies' signal, limited to ``support``.
-
-    E - 1 is cut by smooth windows into a part next to the bodies, on fine cells, one around it, on coarser
-    cells, and the rest, which varies so little from voxel to voxel that sampling it once is exact. The first two
-    are filtered down to half voxels, which hold all of their k-space that can meet the background's inside the
-    support; there they are multiplied by the background, interpolated as its own k-space says.
-    """
-    shape = (background.shape[1], background.shape[2], background.shape[3])
-    near, weight = _deviate_near(bodies, shape, voxel_m, turns_s, sub_sampling)
-    field = sum_far_fields(bodies, shape, voxel_m, turns_s)
-    result = np.empty_like(background)
-    for echo, turns in enumerate(turns_s):
-        product = near[echo]
-        product *= double_lines(background[echo])
-        # 1 + (1 - weight)(E - 1), in place: at scanner sizes every copy is a gigabyte
-        rest = np.exp(2j * np.pi * turns * field)
-        rest -= 1
-        rest *= 1 - weight
-        rest += 1
-        rest *= background[echo]
-        acquired = fft.fftn(rest, workers=_WORKERS, overwrite_x=True)
-        acquired += _halve_k_space(product)
-        for axis, one in enumerate(support):
-            acquired *= _along(support_mask(shape[axis], one), axis + 1)[0]
-        result[echo] = fft.ifftn(acquired, workers=_WORKERS, overwrite_x=True)
-    return result
 
 
 def _deviate_near(

@@ -27,8 +27,8 @@ from ferrosight.simulate.spec import (
 )
 from ferrosight.types import TRUTH, Grid, Scan, Table, Truth
 
-#: Most cells that are one body: all of a body's cells are summed wherever it is near.
-_CELLS_PER_BODY = 50
+#: Most cells that are one body, whose far side is a point.
+_CELLS_PER_BODY = 12
 
 
 def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, Truth]:
