@@ -84,8 +84,8 @@ _GEL = Preset(
     "Iron-oxide particles and gas bubbles in a tube of agarose, 11.7 T, one echo",
     "agarose",
     # shape, voxel, echo time, B0 and its direction along the array are those of a real gel scan, SNR measured in it
-    voxel_mm=(0.0363281, 0.0363281, 0.0546875),
-    rotation_deg=(90.0, 0.0, 90.0),
+    voxel_mm=(0.0546875, 0.0363281, 0.0363281),
+    rotation_deg=(-90.0, -90.0, 0.0),
     scan=_scan(
         (256, 256, 8),
         (5.0,),
