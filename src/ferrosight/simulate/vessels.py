@@ -13,8 +13,8 @@ from ferrosight.simulate.spec import Position, Vein
 FloatArray = NDArray[np.float64]
 
 #: Length of a branch over its radius, pieces per branch, and how far each piece turns, degrees. Assumptions.
-_LENGTH_PER_RADIUS = 25.0
-_PIECES = 2
+_LENGTH_PER_RADIUS = 18.0
+_PIECES = 3
 _BEND_DEG = 8.0
 
 #: Share of the parent's radius that the larger daughter of a fork has, from and to. Assumption.
