@@ -20,7 +20,10 @@ _TOLERANCE_RAD = 0.02
 _POINT_REFINEMENT = 4
 
 #: Phase (radians) below which a body's field is not added to a voxel.
-NEGLIGIBLE_RAD = 1e-4
+NEGLIGIBLE_RAD = 1e-3
+
+#: Voxels along the first axis of the slabs in which far fields are summed.
+_SLAB_VOXELS = 4
 
 #: Edge, in boxes, of the groups of boxes that count as near the same bodies.
 _GROUP_BOXES = 6
@@ -70,14 +73,16 @@ def average_over_boxes(
     reaches = [find_reach(body, box_m, turns_s) for body in bodies]
     groups, gaps_m = _group_boxes(bodies, centres_m, box_m)
     is_near = gaps_m < reaches
+    group_of_box = np.empty(len(centres_m), dtype=np.int_)
+    group_of_box[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    far_hz = np.zeros(len(centres_m))
+    for body, near in zip(bodies, is_near.T, strict=True):
+        boxes = np.flatnonzero(~near[group_of_box])
+        far_hz[boxes] += body.far_field(centres_m[boxes])
+    result *= np.exp(2j * np.pi * turns_s[:, None] * far_hz)
     # groups that are near the same bodies go together
     for pattern, members in _gather(is_near):
         mine = np.concatenate([groups[i] for i in members])
-        constant_hz = np.zeros(len(mine))
-        for body, near in zip(bodies, pattern, strict=True):
-            if not near:
-                constant_hz += body.far_field(centres_m[mine])
-        result[:, mine] = np.exp(2j * np.pi * turns_s[:, None] * constant_hz)
         close = [body for body, near in zip(bodies, pattern, strict=True) if near]
         if close:
             result[:, mine] *= _average_near(close, centres_m[mine], box_m, turns_s, sub_sampling, finest)
@@ -118,20 +123,28 @@ def sum_far_fields(
 ) -> FloatArray:
     """Field of all bodies at all voxel centres (x, y, z), Hz; finite but meaningless inside a body.
 
-    A body's field is left out where its phase never reaches 1e-4 rad.
+    A body's field is left out where its phase never reaches ``NEGLIGIBLE_RAD``.
     """
     total = np.zeros(shape)
     limit_hz = NEGLIGIBLE_RAD / (2 * np.pi * np.abs(turns_s).max())
+    corners = []
     for body in bodies:
         reach = body.reach_where_field(limit_hz)
         low, high = body.bounds()
-        first = np.clip(np.floor((low - reach) / voxel_m), 0, shape).astype(int)
-        last = np.clip(np.ceil((high + reach) / voxel_m) + 1, 0, shape).astype(int)
-        if (last <= first).any():
-            continue
-        window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-        points = voxel_points(first, last, voxel_m)
-        total[window] += body.far_field(points).reshape(tuple(last - first))
+        corners.append((np.floor((low - reach) / voxel_m), np.ceil((high + reach) / voxel_m) + 1))
+
+    def sum_slab(start: int) -> None:
+        least, most = np.array([start, 0, 0]), np.array([min(start + _SLAB_VOXELS, shape[0]), *shape[1:]])
+        for body, (low, high) in zip(bodies, corners, strict=True):
+            first, last = (np.clip(corner, least, most).astype(np.int_) for corner in (low, high))
+            if (last <= first).any():
+                continue
+            window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+            total[window] += body.far_field(voxel_points(first, last, voxel_m)).reshape(tuple(last - first))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(sum_slab, range(0, shape[0], _SLAB_VOXELS)):
+            pass
     return total
 
 

@@ -224,7 +224,9 @@ class Tube(Body):
         return float((3 * self.b0_hz * abs(self.delta_chi) * self.radius_m**2 / limit) ** 0.25)
 
     def reach_where_field(self, limit_hz: float) -> float:
-        return float(np.sqrt(self.b0_hz * abs(self.delta_chi) / 2 * self.radius_m**2 / limit_hz))
+        strength = self.b0_hz * abs(self.delta_chi) / 2 * self.radius_m**2
+        # whichever comes first: what an endless vein does, or a point of all its moment
+        return float(min(np.sqrt(strength / limit_hz), np.cbrt(strength * self.length_m / limit_hz)))
 
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         ends = np.stack([self.start_m, self.start_m + self.length_m * self.axis])
