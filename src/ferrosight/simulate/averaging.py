@@ -20,7 +20,7 @@ _TOLERANCE_RAD = 0.02
 _POINT_REFINEMENT = 4
 
 #: Phase (radians) below which a body's field is not added to a voxel.
-NEGLIGIBLE_RAD = 1e-3
+NEGLIGIBLE_RAD = 2e-4
 
 #: Voxels along the first axis of the slabs in which far fields are summed.
 _SLAB_VOXELS = 4
