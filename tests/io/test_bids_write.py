@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ferrosight.errors import BidsError
 from ferrosight.io.bids import find_visits, read_bids
-from ferrosight.io.bids_write import write_scan, write_truth
-from ferrosight.io.participants import read_participants
+from ferrosight.io.bids_write import write_scan, write_study, write_truth
+from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
 from ferrosight.io.tables import read_table
 from ferrosight.types import TRUTH, PhaseSign, Scan, Table, Truth
 
@@ -136,3 +136,31 @@ def test_truth_lies_beside_the_scan(tmp_path):
     write_scan(make_scan(subject="02"), tmp_path)
     write_truth(Truth(table, seed=42), tmp_path, "02")
     assert (tmp_path / ".bidsignore").read_text() == "truth/\n"
+
+
+def test_a_study_says_who_and_when_and_leaves_out_what_nobody_said(tmp_path):
+    people = [Participant("01", "mus musculus", label="ferumoxides"), Participant("sub-02", "mus musculus")]
+    sessions = [Session("d00", 0.0, baseline=True), Session("d07", 7.5, label_day=1.0)]
+    write_study(tmp_path, "A study", people, sessions, readme="Simulated.\n")
+    assert (tmp_path / "participants.tsv").read_text() == (
+        "participant_id\tspecies\tlabel\nsub-01\tmus musculus\tferumoxides\nsub-02\tmus musculus\tn/a\n"
+    )
+    assert set(json.loads((tmp_path / "participants.json").read_text())) == {"species", "label"}
+    assert [one.label for one in read_participants(tmp_path)] == ["ferumoxides", ""]
+    found = read_sessions(tmp_path, "02")
+    assert [(one.session, one.day, one.baseline) for one in found] == [("d00", 0.0, True), ("d07", 7.5, False)]
+    assert np.isnan(found[0].label_day)
+    assert found[1].label_day == 1.0
+    write_scan(make_scan(subject="02", session="d07"), tmp_path, description="A study")
+    assert len(read_participants(tmp_path)) == 2
+    with pytest.raises(BidsError, match="data set already"):
+        write_study(tmp_path, "Another", people)
+
+
+def test_a_study_without_sessions_has_no_table_of_them(tmp_path):
+    write_study(tmp_path, "A study", [Participant("01")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "dataset_description.json",
+        "participants.json",
+        "participants.tsv",
+    ]

@@ -52,12 +52,14 @@ def test_gradient_is_the_slope_of_the_field(core_m: float) -> None:
 
 def test_sphere_is_the_analytic_sphere_and_hides_its_inside() -> None:
     moment = float(sphere_moment_am2(8e-5, -1e-6, 9.4))
-    body = Swarm(CENTRE[None], np.array([HZ_M3_PER_AM2 * moment]), 8e-5, B0, is_sphere=True, is_void=True)
+    body = Swarm(CENTRE[None], np.array([HZ_M3_PER_AM2 * moment]), 8e-5, B0, is_sphere=True, inside_per_s=np.inf)
     points = make_points(np.random.default_rng(), 1e-5, 3e-4)
     expected = sphere_field(points - CENTRE, 8e-5, -1e-6, B0) * 9.4 * 42.577478518e6
     np.testing.assert_allclose(body.field_and_gradient(points)[0], expected, rtol=1e-6, atol=1e-9)
     inside = np.linalg.norm(points - CENTRE, axis=1) < 8e-5
-    np.testing.assert_array_equal(body.has_signal(points), ~inside)
+    decay = np.zeros(len(points))
+    body.add_relaxation(points, decay)
+    np.testing.assert_array_equal(decay, np.where(inside, np.inf, 0.0))
 
 
 def test_long_tube_is_the_analytic_cylinder_with_its_gradient() -> None:
@@ -127,11 +129,16 @@ def test_scattered_cells_look_like_a_point_from_three_radii_on() -> None:
     assert deviation[10] > 2 * deviation[100]  # the arrangement shows where there are few
 
 
-def test_a_swarm_taken_as_a_point_deviates_by_less_than_a_percent() -> None:
+def test_a_swarm_taken_as_a_point_deviates_by_about_two_percent() -> None:
     rng = np.random.default_rng()
-    cells = CENTRE + 2e-5 * rng.uniform(-1, 1, (30, 3))
-    swarm = Swarm(cells, np.full(30, 1e-13), 0.0, B0)
-    directions = make_points(rng, 1, 1) - CENTRE
-    points = swarm.centroid_m + 10.01 * swarm.extent_m * directions / np.linalg.norm(directions, axis=1)[:, None]
-    exact, _ = swarm.field_and_gradient(points)
-    assert np.sqrt(((swarm.far_field(points) - exact) ** 2).mean() / (exact**2).mean()) < 0.01
+    deviations = []
+    for _ in range(20):
+        cells = CENTRE + 2e-5 * rng.uniform(-1, 1, (12, 3))
+        swarm = Swarm(cells, np.full(12, 1e-13), 0.0, B0)
+        directions = make_points(rng, 1, 1) - CENTRE
+        points = swarm.centroid_m + 6.01 * swarm.extent_m * directions / np.linalg.norm(directions, axis=1)[:, None]
+        exact = sum(1e-13 * harmonic_pattern("dipole", points - cell, B0) for cell in cells)
+        fields = np.stack([swarm.field_and_gradient(points)[0], swarm.far_field(points)])
+        deviations += np.sqrt(((fields - exact) ** 2).mean(axis=1) / (exact**2).mean()).tolist()
+    assert max(deviations) < 0.03
+    assert np.mean(deviations) > 1e-4

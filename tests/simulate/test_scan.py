@@ -13,7 +13,19 @@ from scipy.ndimage import convolve
 
 from ferrosight.physics.constants import MU0
 from ferrosight.physics.dipole import cylinder_field, harmonic_pattern, phase_amplitude_rad_m3, sphere_field
-from ferrosight.simulate import Cells, Point, ScanSpec, Sphere, Vein, build_affine, build_bubble, simulate_scan
+from ferrosight.simulate import (
+    Cells,
+    Ellipsoid,
+    PlacedCells,
+    Point,
+    ScanSpec,
+    Sphere,
+    Vein,
+    build_affine,
+    build_bubble,
+    build_graft,
+    simulate_scan,
+)
 from ferrosight.types import AxisSupport, PhaseSign, Scan
 
 #: Binomial weights along each axis: nothing of what changes sign from voxel to voxel passes.
@@ -77,7 +89,7 @@ def test_phase_sign_conjugates() -> None:
 
 
 def test_sphere_is_the_analytic_sphere() -> None:
-    spec = make_spec(sources=(Sphere(POSITION, 150.0, 1e-7, "haemorrhage", has_signal=True),), b0_direction=TILTED)
+    spec = make_spec(sources=(Sphere(POSITION, 150.0, 1e-7, "haemorrhage", inside_per_s=0.0),), b0_direction=TILTED)
     scan, truth = simulate_scan(spec, 1)
     offsets = offsets_m(scan, POSITION)
     phase = 2 * np.pi * 42.577478518e6 * 7.0 * 0.010 * sphere_field(offsets, 150e-6, 1e-7, TILTED)
@@ -192,3 +204,30 @@ def test_zero_filled_scan_is_empty_beyond_its_support() -> None:
         spectrum = np.abs(np.fft.fftn(scan.signal, axes=(1, 2, 3)))
         outside = np.fft.fftfreq(27) > 0.26
         assert spectrum[:, outside].max() < 1e-4 * spectrum.max()
+
+
+@pytest.mark.parametrize("b0_direction", [(0.0, 0.0, 1.0), TILTED])
+def test_a_solid_graft_and_its_cells_are_a_dipole_of_the_true_moment_from_afar(b0_direction: Any) -> None:
+    rng = np.random.default_rng()
+    graft = build_graft(POSITION, (160.0, 110.0, 90.0), 3e-12, 7.0, rotation_deg=(30, 10, -50), iron_pg=32.0, n_cells=3)
+    cells = np.array(POSITION) + rng.uniform(-0.12, 0.12, (40, 3))
+    placed = PlacedCells(cells, rng.uniform(0.5, 1.5, 40) * 3e-12 / 40, 7.0, iron_pg=30.0, n_cells=40)
+    for source in (graft, placed):
+        scan, truth = simulate_scan(make_spec(sources=(source,), b0_direction=b0_direction), 1)
+        centre = tuple(float(truth.table[a][0]) for a in ("x_mm", "y_mm", "z_mm"))
+        moment = float(truth.table["moment_am2"][0])
+        offsets = offsets_m(scan, centre)  # type: ignore[arg-type]
+        far = np.linalg.norm(offsets, axis=-1) > 0.7e-3
+        phase = phase_amplitude_rad_m3(moment, 0.010) * harmonic_pattern("dipole", offsets, b0_direction)
+        measured = np.angle(scan.signal[1])[far]
+        assert (measured * phase[far]).sum() / (phase[far] ** 2).sum() == pytest.approx(1, abs=0.02)
+    assert moment == pytest.approx(placed.moments_am2.sum())
+    assert truth.table["n_cells"][0] == 40
+
+
+def test_signal_inside_a_solid_graft_decays_at_its_own_rate() -> None:
+    body = Ellipsoid(POSITION, (400.0, 350.0, 380.0), 0.0, "labelled", inside_per_s=80.0)
+    scan, _ = simulate_scan(make_spec(sources=(body,), r2star_per_s=20.0), 1)
+    r = np.linalg.norm(offsets_m(scan, POSITION), axis=-1)
+    np.testing.assert_allclose(np.abs(scan.signal[1])[r < 0.2e-3], np.exp(-100 * 0.010), rtol=1e-5)
+    np.testing.assert_allclose(np.abs(scan.signal[1])[r > 0.55e-3], np.exp(-20 * 0.010), rtol=1e-5)

@@ -60,4 +60,4 @@ def test_a_bubble_has_the_sign_of_iron_and_the_size_the_method_names() -> None:
     bubble = build_bubble((0, 0, 0), 36.0)
     moment = float(sphere_moment_am2(36e-6, bubble.delta_chi, 11.7))
     assert moment / (92 * 1e-15) == pytest.approx(190, rel=0.05)
-    assert not bubble.has_signal
+    assert bubble.inside_per_s == np.inf

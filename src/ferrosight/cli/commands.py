@@ -16,6 +16,7 @@ from ferrosight.cli.doctor import doctor
 from ferrosight.cli.labels import labels
 from ferrosight.cli.limit import limit
 from ferrosight.cli.run import run
+from ferrosight.cli.simulate import simulate
 from ferrosight.errors import FerrosightError
 
 BAD_INPUT = 2
@@ -48,6 +49,7 @@ def _root(
 app.command()(demo)
 app.command()(run)
 app.command()(limit)
+app.command()(simulate)
 app.command()(labels)
 app.command()(doctor)
 

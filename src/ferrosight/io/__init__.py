@@ -2,7 +2,7 @@
 
 from ferrosight.io.atomic import write_json_atomic, write_text_atomic
 from ferrosight.io.bids import ImageFile, VisitFiles, find_visits, read_bids, read_visit
-from ferrosight.io.bids_write import write_scan, write_truth
+from ferrosight.io.bids_write import write_scan, write_study, write_truth
 from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
 from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
@@ -27,6 +27,7 @@ __all__ = [
     "write_json_atomic",
     "write_nifti",
     "write_scan",
+    "write_study",
     "write_table",
     "write_text_atomic",
     "write_truth",

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from ferrosight.errors import BidsError
-from ferrosight.io.atomic import write_text_atomic
+from ferrosight.io.atomic import write_json_atomic, write_text_atomic
 from ferrosight.io.bids_names import clean_label, visit_stem
-from ferrosight.io.nifti import write_nifti
+from ferrosight.io.nifti import sidecar_path, write_nifti
 from ferrosight.io.outputs import check_own_dataset, write_raw_description
+from ferrosight.io.participants import Participant, Session
 from ferrosight.io.tables import format_tsv, read_tsv, write_table
 from ferrosight.types import PhaseSign, Scan, Truth
+
+#: What the columns of participants.tsv and of sub-X_sessions.tsv mean.
+_PERSON: Final = {
+    "species": "Binomial name, or what else was scanned.",
+    "group": "Group of the study.",
+    "study_kind": "prelabelled, targeted or tracer: what labels what.",
+    "label": "Iron-oxide label: an id that `ferrosight labels` lists.",
+}
+_VISIT: Final = {
+    "day": "Day of the visit, counted from the study's own zero.",
+    "baseline": "Whether the scan was made without label.",
+    "label_day": "Day on which the label was given.",
+}
 
 
 def write_scan(scan: Scan, bids_dir: Path | str, *, description: str = "Simulated scans") -> tuple[Path, ...]:
@@ -57,6 +73,60 @@ def write_truth(truth: Truth, out_dir: Path | str, subject: str, session: str = 
     stem = visit_stem(clean_label("sub", subject), clean_label("ses", session))
     path, _ = write_table(truth.table, Path(out_dir) / "truth" / f"{stem}_truth.tsv", {"Seed": truth.seed})
     return path
+
+
+def write_study(
+    bids_dir: Path | str,
+    description: str,
+    participants: Sequence[Participant],
+    sessions: Sequence[Session] = (),
+    *,
+    readme: str = "",
+) -> None:
+    """Begin a data set: its description, participants, and the same ``sessions`` for each of them.
+
+    Scans are then added with ``write_scan``. Tables get their JSON data dictionaries; columns that say nothing
+    anywhere are left out.
+
+    Raises
+    ------
+    BidsError
+        Where the folder is a data set already, or a label is none.
+    """
+    root = Path(bids_dir)
+    if (root / "dataset_description.json").exists():
+        raise BidsError(f"{root} is a data set already, and a new one was to be begun; choose an empty folder.")
+    people = [
+        {"participant_id": f"sub-{clean_label('sub', one.subject)}", **{name: getattr(one, name) for name in _PERSON}}
+        for one in participants
+    ]
+    _write_described(root / "participants.tsv", people, _PERSON)
+    visits = [
+        {
+            "session_id": f"ses-{clean_label('ses', one.session)}",
+            "day": _format_number(one.day),
+            "baseline": "true" if one.baseline else "false",
+            "label_day": _format_number(one.label_day),
+        }
+        for one in sessions
+    ]
+    for person in people if visits else ():
+        name = person["participant_id"]
+        _write_described(root / name / f"{name}_sessions.tsv", visits, _VISIT)
+    if readme:
+        write_text_atomic(root / "README", readme)
+    write_raw_description(root, description)
+
+
+def _write_described(path: Path, rows: Sequence[Mapping[str, str]], columns: Mapping[str, str]) -> None:
+    """A TSV of those columns that say something, the first as they are, and its data dictionary."""
+    used = [name for name in rows[0] if name not in columns or any(row[name] for row in rows)]
+    write_json_atomic(sidecar_path(path), {name: {"Description": columns[name]} for name in used if name in columns})
+    write_text_atomic(path, format_tsv(used, rows))
+
+
+def _format_number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:g}"
 
 
 def _images(scan: Scan, folder: Path, stem: str) -> list[tuple[Path, Any, dict[str, Any]]]:

@@ -7,8 +7,11 @@ mistake in the fit cannot hide in the truth it is tested against.
 from ferrosight.simulate.inject import inject_clusters
 from ferrosight.simulate.presets import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, DEMO_MS_AM2_PER_KG_FE, build_demo_spec
 from ferrosight.simulate.scan import simulate_scan
+from ferrosight.simulate.scanners import PRESET_LABEL_ID, PRESETS, Preset, get_preset
 from ferrosight.simulate.spec import (
     Cells,
+    Ellipsoid,
+    PlacedCells,
     Point,
     ScanSpec,
     Source,
@@ -16,14 +19,21 @@ from ferrosight.simulate.spec import (
     Vein,
     build_affine,
     build_bubble,
+    build_graft,
 )
+from ferrosight.simulate.vessels import grow_vessel_tree
 
 __all__ = [
     "DEMO_IRON_PER_CELL_PG",
     "DEMO_LABEL_ID",
     "DEMO_MS_AM2_PER_KG_FE",
+    "PRESETS",
+    "PRESET_LABEL_ID",
     "Cells",
+    "Ellipsoid",
+    "PlacedCells",
     "Point",
+    "Preset",
     "ScanSpec",
     "Source",
     "Sphere",
@@ -31,6 +41,9 @@ __all__ = [
     "build_affine",
     "build_bubble",
     "build_demo_spec",
+    "build_graft",
+    "get_preset",
+    "grow_vessel_tree",
     "inject_clusters",
     "simulate_scan",
 ]

@@ -20,7 +20,13 @@ _TOLERANCE_RAD = 0.02
 _POINT_REFINEMENT = 4
 
 #: Phase (radians) below which a body's field is not added to a voxel.
-NEGLIGIBLE_RAD = 1e-4
+NEGLIGIBLE_RAD = 2e-4
+
+#: Voxels along the first axis of the slabs in which far fields are summed.
+_SLAB_VOXELS = 4
+
+#: Edge, in boxes, of the groups of boxes that count as near the same bodies.
+_GROUP_BOXES = 6
 
 #: Points evaluated at once, to bound memory.
 _CHUNK = 100_000
@@ -38,7 +44,7 @@ def average_over_boxes(
     *,
     finest: int,
 ) -> NDArray[np.complex128]:
-    """Average of [signal present]·exp(2πi f·t) over equal boxes: (echo, n).
+    """Average of exp(2πi f·t - R|t|) over equal boxes: (echo, n); R is relaxation inside bodies, infinite in voids.
 
     Parameters
     ----------
@@ -65,22 +71,44 @@ def average_over_boxes(
     if not bodies or not len(centres_m):
         return result
     reaches = [find_reach(body, box_m, turns_s) for body in bodies]
-    distances = np.stack([body.distance(centres_m) - reach for body, reach in zip(bodies, reaches, strict=True)])
-    owner = distances.argmin(axis=0)
-    for index in range(len(bodies)):
-        mine = np.flatnonzero(owner == index)
-        if not len(mine):
-            continue
-        # exact where any of these boxes is near; the others are all but constant over each box
-        near = [body for body, gap in zip(bodies, distances[:, mine].min(axis=1), strict=True) if gap < 0]
-        far = [body for body in bodies if not any(body is one for one in near)]
-        constant_hz = np.zeros(len(mine))
-        for body in far:
-            constant_hz += body.far_field(centres_m[mine])
-        result[:, mine] = np.exp(2j * np.pi * turns_s[:, None] * constant_hz)
-        if near:
-            result[:, mine] *= _average_near(near, centres_m[mine], box_m, turns_s, sub_sampling, finest)
+    groups, gaps_m = _group_boxes(bodies, centres_m, box_m)
+    is_near = gaps_m < reaches
+    group_of_box = np.empty(len(centres_m), dtype=np.int_)
+    group_of_box[np.concatenate(groups)] = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    far_hz = np.zeros(len(centres_m))
+    for body, near in zip(bodies, is_near.T, strict=True):
+        boxes = np.flatnonzero(~near[group_of_box])
+        far_hz[boxes] += body.far_field(centres_m[boxes])
+    result *= np.exp(2j * np.pi * turns_s[:, None] * far_hz)
+    # groups that are near the same bodies go together
+    for pattern, members in _gather(is_near):
+        mine = np.concatenate([groups[i] for i in members])
+        close = [body for body, near in zip(bodies, pattern, strict=True) if near]
+        if close:
+            result[:, mine] *= _average_near(close, centres_m[mine], box_m, turns_s, sub_sampling, finest)
     return result
+
+
+def _group_boxes(
+    bodies: Sequence[Body], centres_m: FloatArray, box_m: FloatArray
+) -> tuple[list[NDArray[np.int_]], FloatArray]:
+    """Boxes that lie together, and the distance (group, body), m, that a body has from a group at least."""
+    cells = np.floor((centres_m - centres_m.min(axis=0)) / (_GROUP_BOXES * box_m) + 1e-6).astype(np.int_)
+    keys = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
+    order = np.argsort(keys, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+    middles = np.array([centres_m[group].mean(axis=0) for group in groups])
+    radii = np.array(
+        [np.linalg.norm(np.abs(centres_m[g] - m).max(axis=0)) for g, m in zip(groups, middles, strict=True)]
+    )
+    distances = np.array([body.distance(middles) for body in bodies])
+    return groups, np.asarray(distances.T - radii[:, None])
+
+
+def _gather(patterns: NDArray[np.bool_]) -> list[tuple[NDArray[np.bool_], NDArray[np.int_]]]:
+    """Different rows of (n, m), and which rows they are."""
+    rows, which = np.unique(patterns, axis=0, return_inverse=True)
+    return [(row, np.flatnonzero(which == i)) for i, row in enumerate(rows)]
 
 
 def find_reach(body: Body, box_m: FloatArray, turns_s: FloatArray) -> float:
@@ -95,20 +123,28 @@ def sum_far_fields(
 ) -> FloatArray:
     """Field of all bodies at all voxel centres (x, y, z), Hz; finite but meaningless inside a body.
 
-    A body's field is left out where its phase never reaches 1e-4 rad.
+    A body's field is left out where its phase never reaches ``NEGLIGIBLE_RAD``.
     """
     total = np.zeros(shape)
     limit_hz = NEGLIGIBLE_RAD / (2 * np.pi * np.abs(turns_s).max())
+    corners = []
     for body in bodies:
         reach = body.reach_where_field(limit_hz)
         low, high = body.bounds()
-        first = np.clip(np.floor((low - reach) / voxel_m), 0, shape).astype(int)
-        last = np.clip(np.ceil((high + reach) / voxel_m) + 1, 0, shape).astype(int)
-        if (last <= first).any():
-            continue
-        window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
-        points = voxel_points(first, last, voxel_m)
-        total[window] += body.far_field(points).reshape(tuple(last - first))
+        corners.append((np.floor((low - reach) / voxel_m), np.ceil((high + reach) / voxel_m) + 1))
+
+    def sum_slab(start: int) -> None:
+        least, most = np.array([start, 0, 0]), np.array([min(start + _SLAB_VOXELS, shape[0]), *shape[1:]])
+        for body, (low, high) in zip(bodies, corners, strict=True):
+            first, last = (np.clip(corner, least, most).astype(np.int_) for corner in (low, high))
+            if (last <= first).any():
+                continue
+            window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+            total[window] += body.far_field(voxel_points(first, last, voxel_m)).reshape(tuple(last - first))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(sum_slab, range(0, shape[0], _SLAB_VOXELS)):
+            pass
     return total
 
 
@@ -196,10 +232,10 @@ def _signal_of_cells(
 ) -> NDArray[np.complex128]:
     """(echo, n): mean over each cell of a phase taken as linear in it."""
     field, gradient = np.zeros(len(points)), np.zeros((len(points), 3))
-    present = np.ones(len(points), dtype=np.bool_)
+    decay = np.zeros(len(points))
     for body in bodies:
         body_field, body_gradient = body.field_and_gradient(points)
         field += body_field
         gradient += body_gradient
-        present &= body.has_signal(points)
-    return np.asarray(average_linear_phase(field, gradient, present, cell_m, turns_s))
+        body.add_relaxation(points, decay)
+    return np.asarray(average_linear_phase(field, gradient, decay, cell_m, turns_s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from scipy import fft, ndimage
 
 from ferrosight.physics.constants import GAMMA_HZ_PER_T
 from ferrosight.physics.dipole import dipole_kernel
+from ferrosight.physics.fat import FAT_DELTA_CHI
 from ferrosight.physics.signal import gradient_echo_signal
 from ferrosight.simulate.point_spread import limit_to_support, support_mask
 from ferrosight.simulate.spec import ScanSpec
@@ -17,32 +19,80 @@ from ferrosight.simulate.spec import ScanSpec
 FloatArray = NDArray[np.float64]
 
 
-def build_background(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex128]:
-    """Noiseless tissue without sources (echo, x, y, z); its signal at TE 0 is 1 but for the receive profile."""
-    receive, field, coil, texture = (np.random.default_rng(seed) for seed in seeds)
-    s0 = build_tissue(spec) * (1 + spec.receive_variation * draw_smooth_map(spec.shape, receive))
+@dataclass(frozen=True)
+class Tissue:
+    """What gives signal, maps (x, y, z): water and fat (receive profile included), R2*, field, and phase at TE 0."""
+
+    water: FloatArray
+    fat: FloatArray | None
+    r2star_per_s: FloatArray
+    field_hz: FloatArray
+    phase_rad: FloatArray
+
+
+def draw_tissue(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> Tissue:
+    """Draw the tissue of a scan; every part has a stream of its own, of six ``seeds``."""
+    receive, field, coil, texture, structure, fat = (np.random.default_rng(seed) for seed in seeds)
+    share = build_tissue(spec) * (1 + spec.receive_variation * draw_smooth_map(spec.shape, receive))
     field_hz = spec.background_hz * draw_smooth_map(spec.shape, field) + draw_texture_hz(spec, texture)
+    phase_rad = spec.phase_offset_rad + spec.coil_phase_rad * draw_smooth_map(spec.shape, coil)
+    r2star = np.full(spec.shape, spec.r2star_per_s)
+    if spec.r2star_variation or spec.density_variation:
+        # one map for both: what relaxes faster, as white matter does, is darker at TE 0 too
+        regions = _draw_regions(spec, structure)
+        r2star *= 1 + spec.r2star_variation * regions
+        share *= 1 - spec.density_variation * regions
+    if not spec.fat_share:
+        return Tissue(share, None, r2star, field_hz, phase_rad)
+    fat_share = _draw_fat_share(spec, fat)
+    field_hz += _susceptibility_to_hz(spec, FAT_DELTA_CHI * fat_share)
+    return Tissue(share * (1 - fat_share), share * fat_share, r2star, field_hz, phase_rad)
+
+
+def tissue_signal(spec: ScanSpec, tissue: Tissue, times_s: FloatArray, *, is_fat: bool) -> NDArray[np.complex128]:
+    """Noiseless signal of water or fat without sources (time, x, y, z); fat's chemical shift is left out."""
     return gradient_echo_signal(
-        s0,
-        spec.r2star_per_s,
-        field_hz,
-        spec.echo_times_s,
-        phase_offset_rad=spec.phase_offset_rad + spec.coil_phase_rad * draw_smooth_map(spec.shape, coil),
+        tissue.water if tissue.fat is None or not is_fat else tissue.fat,
+        tissue.r2star_per_s,
+        tissue.field_hz,
+        times_s,
+        phase_offset_rad=tissue.phase_rad,
         phase_sign=int(spec.phase_sign),
     )
 
 
 def build_tissue(spec: ScanSpec) -> FloatArray:
-    """Share of tissue in each voxel (x, y, z): an ellipsoid whose edge is about a voxel wide."""
+    """Share of tissue in each voxel (x, y, z); its edge is about a voxel wide."""
     if math.isinf(spec.tissue_fraction):
         return np.ones(spec.shape)
+    axes = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in spec.shape), indexing="ij", sparse=True)
+    depth, per_voxel = _measure_depth(spec, list(axes))
+    return np.asarray(np.clip(0.5 + depth / per_voxel, 0, 1))
+
+
+def is_in_tissue(spec: ScanSpec, ijk: FloatArray, depth_mm: float) -> NDArray[np.bool_]:
+    """Whether fractional voxels (n, 3) lie in tissue, about ``depth_mm`` below its surface at least."""
+    if math.isinf(spec.tissue_fraction):
+        return np.ones(len(ijk), dtype=np.bool_)
+    depth, per_voxel = _measure_depth(spec, list(ijk.T))
+    return np.asarray(depth / per_voxel * min(spec.grid.voxel_mm) > depth_mm)
+
+
+def _measure_depth(spec: ScanSpec, axes: list[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """How far below the tissue's surface voxels lie, to first order, in some unit, and that unit per voxel."""
     half = np.array(spec.shape) / 2 * spec.tissue_fraction
-    axes = [(np.arange(n) - (n - 1) / 2) / h for n, h in zip(spec.shape, half, strict=True)]
-    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
-    radius = np.sqrt(x**2 + y**2 + z**2)
+    x, y, z = ((axis - (n - 1) / 2) for axis, n in zip(axes, spec.shape, strict=True))
+    if spec.tissue_shape == "tube":
+        voxel = np.array(spec.grid.voxel_mm)
+        radius_mm = half[1] * voxel[1]
+        # the half ball's centre lies a radius below the tissue's high end
+        beyond = np.maximum(x - (half[0] - radius_mm / voxel[0]), 0)
+        distance = np.sqrt((beyond * voxel[0]) ** 2 + (y * voxel[1]) ** 2 + (z * voxel[2]) ** 2)
+        return radius_mm - distance, np.full(1, voxel[1])
+    radius = np.sqrt((x / half[0]) ** 2 + (y / half[1]) ** 2 + (z / half[2]) ** 2)
     # gradient of the normalised radius: turns it into a distance from the surface, in voxels
-    steepness = np.sqrt((x / half[0]) ** 2 + (y / half[1]) ** 2 + (z / half[2]) ** 2) / np.maximum(radius, 1e-9)
-    return np.asarray(np.clip(0.5 + (1 - radius) / np.maximum(steepness, 1e-9), 0, 1))
+    slope = np.sqrt((x / half[0] ** 2) ** 2 + (y / half[1] ** 2) ** 2 + (z / half[2] ** 2) ** 2)
+    return 1 - radius, np.maximum(slope / np.maximum(radius, 1e-9), 1e-9)
 
 
 def draw_smooth_map(shape: tuple[int, int, int], rng: np.random.Generator) -> FloatArray:
@@ -62,14 +112,37 @@ def draw_texture_hz(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
     """Field (x, y, z), Hz, of random isotropic susceptibility, periodic over the image."""
     if spec.texture_ppm == 0:
         return np.zeros(spec.shape)
-    voxel_mm = np.array(spec.grid.voxel_mm)
-    chi = rng.normal(size=spec.shape)
-    if spec.texture_mm > 0:
-        chi = ndimage.gaussian_filter(chi, spec.texture_mm / voxel_mm, mode="wrap")
-        chi /= chi.std()
-    kernel = dipole_kernel(spec.shape, voxel_mm, spec.grid.direction_in_array(spec.b0_direction))
+    chi = _draw_correlated(spec, spec.texture_mm, rng)
+    return _susceptibility_to_hz(spec, spec.texture_ppm * 1e-6 * chi)
+
+
+def _susceptibility_to_hz(spec: ScanSpec, chi: FloatArray) -> FloatArray:
+    """Field (x, y, z), Hz, of susceptibility (x, y, z), SI, periodic over the image."""
+    kernel = dipole_kernel(spec.shape, spec.grid.voxel_mm, spec.grid.direction_in_array(spec.b0_direction))
     relative = fft.ifftn(fft.fftn(chi) * kernel).real
-    return np.asarray(relative * spec.texture_ppm * 1e-6 * spec.b0_t * GAMMA_HZ_PER_T)
+    return np.asarray(relative * spec.b0_t * GAMMA_HZ_PER_T)
+
+
+def _draw_correlated(spec: ScanSpec, correlation_mm: float, rng: np.random.Generator) -> FloatArray:
+    """Gaussian noise (x, y, z) of unit spread, smooth over ``correlation_mm``, periodic."""
+    noise = rng.normal(size=spec.shape)
+    if correlation_mm > 0:
+        noise = ndimage.gaussian_filter(noise, correlation_mm / np.array(spec.grid.voxel_mm), mode="wrap")
+        noise /= noise.std()
+    return noise
+
+
+def _draw_regions(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
+    """A map (x, y, z) from -1 to 1: tissues of two kinds with soft borders, as large as ``structure_mm``."""
+    smooth = _draw_correlated(spec, spec.structure_mm, rng)
+    return np.asarray(np.tanh(3 * (smooth - smooth.mean())))
+
+
+def _draw_fat_share(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
+    """Share of fat (x, y, z), 0 to 1, ``fat_share`` on average: streaks and patches as large as ``structure_mm``."""
+    smooth = _draw_correlated(spec, spec.structure_mm / 2, rng)
+    threshold = float(np.quantile(smooth, 1 - spec.fat_share))
+    return np.asarray(ndimage.uniform_filter((smooth > threshold).astype(np.float64), 2, mode="wrap"))
 
 
 def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex128]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,13 @@ Index = NDArray[np.int_]
 
 #: Voxels over which the finely sampled part fades into the part sampled once per voxel.
 _TAPER_VOXELS = 4.0
+
+#: The low-pass that takes fine cells to half voxels: its half length in voxels, and its Kaiser window's shape (60 dB).
+_FILTER_VOXELS = 4.0
+_KAISER = 5.65
+
+#: Threads of the Fourier transforms.
+_WORKERS = 2
 
 #: Edge of the tiles, in voxels, that are finely sampled one at a time, to bound memory.
 _TILE_VOXELS = 16
@@ -39,10 +49,70 @@ def apply_bodies(
     once. ``turns_s`` as in ``average_over_boxes``.
     """
     shape = (background.shape[1], background.shape[2], background.shape[3])
+    seen = see_bodies(bodies, shape, voxel_m, turns_s, point_spread, sub_sampling)
+    return np.stack([seen.acquire(echo, image, support) for echo, image in enumerate(background)])
+
+
+class SeenBodies(ABC):
+    """Bodies prepared for some times, to be seen against any background."""
+
+    @abstractmethod
+    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
+        """The background (x, y, z) of one of the times with the bodies in it."""
+
+
+def see_bodies(
+    bodies: Sequence[Body],
+    shape: tuple[int, int, int],
+    voxel_m: FloatArray,
+    turns_s: FloatArray,
+    point_spread: PointSpread,
+    sub_sampling: int,
+) -> SeenBodies:
+    """Prepare bodies for the times ``turns_s``; everything as in ``apply_bodies``."""
     if point_spread == "box":
-        signal = background * average_over_voxels(bodies, shape, voxel_m, turns_s, sub_sampling)
-        return limit_to_support(signal, support)
-    return _truncate(background, bodies, voxel_m, turns_s, support, sub_sampling)
+        return _Averaged(average_over_voxels(bodies, shape, voxel_m, turns_s, sub_sampling))
+    near, weight = _deviate_near(bodies, shape, voxel_m, turns_s, sub_sampling)
+    return _Truncated(near, weight, sum_far_fields(bodies, shape, voxel_m, turns_s), turns_s)
+
+
+@dataclass(frozen=True)
+class _Averaged(SeenBodies):
+    """E averaged over each voxel (echo, x, y, z)."""
+
+    average: ComplexArray
+
+    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
+        return np.asarray(limit_to_support((background * self.average[echo])[None], support)[0])
+
+
+@dataclass(frozen=True)
+class _Truncated(SeenBodies):
+    """E - 1, as ``_deviate_near`` gives it, and the field of all bodies at voxels.
+
+    E - 1 is cut by smooth windows into a part next to the bodies, on fine cells, one around it, on coarser
+    cells, and the rest, which varies so little from voxel to voxel that sampling it once is exact. The first two
+    are filtered down to half voxels, which hold all of their k-space that can meet the background's inside the
+    support; there they are multiplied by the background, interpolated as its own k-space says.
+    """
+
+    near: NDArray[np.complex64]
+    weight: NDArray[np.float32]
+    field_hz: FloatArray
+    turns_s: FloatArray
+
+    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
+        # 1 + (1 - weight)(E - 1), in place: at scanner sizes every copy is a gigabyte
+        rest = np.exp(2j * np.pi * self.turns_s[echo] * self.field_hz)
+        rest -= 1
+        rest *= 1 - self.weight
+        rest += 1
+        rest *= background
+        acquired = fft.fftn(rest, workers=_WORKERS, overwrite_x=True)
+        acquired += _halve_k_space(self.near[echo] * double_lines(background))
+        for axis, one in enumerate(support):
+            acquired *= _along(support_mask(background.shape[axis], one), axis + 1)[0]
+        return np.asarray(fft.ifftn(acquired, workers=_WORKERS, overwrite_x=True))
 
 
 def average_over_voxels(
@@ -86,51 +156,36 @@ def limit_to_support(signal: ComplexArray, support: Supports) -> ComplexArray:
     return signal
 
 
-def _truncate(
-    background: ComplexArray,
-    bodies: Sequence[Body],
-    voxel_m: FloatArray,
-    turns_s: FloatArray,
-    support: Supports,
-    sub_sampling: int,
-) -> ComplexArray:
-    """Background·E, E the bodies' signal, limited to ``support``.
-
-    E - 1 is cut by smooth windows into a part next to the bodies, on fine cells, one around it, on coarser
-    cells, and the rest, which varies so little from voxel to voxel that sampling it once is exact.
-    """
-    shape = (background.shape[1], background.shape[2], background.shape[3])
+def _deviate_near(
+    bodies: Sequence[Body], shape: tuple[int, int, int], voxel_m: FloatArray, turns_s: FloatArray, sub_sampling: int
+) -> tuple[NDArray[np.complex64], NDArray[np.float32]]:
+    """E - 1 near bodies on half voxels (echo, 2x, 2y, 2z), and the share of it that this is at voxels (x, y, z)."""
     reaches = np.array([find_reach(body, voxel_m, turns_s) for body in bodies])
     taper = _TAPER_VOXELS * float(voxel_m.max())
     limit_hz = NEGLIGIBLE_RAD / (2 * np.pi * float(np.abs(turns_s).max()))
     horizons = np.array([body.reach_where_field(limit_hz) for body in bodies])
-    field = sum_far_fields(bodies, shape, voxel_m, turns_s)
-    deviation = np.exp(2j * np.pi * turns_s[:, None, None, None] * field) - 1
-    spectrum = fft.fftn(background, axes=(1, 2, 3))
-    acquired = np.zeros_like(spectrum)
-    for first, last in _split_into_tiles(shape):
-        window = (slice(None), *(slice(a, b) for a, b in zip(first, last, strict=True)))
-        close = _find_close(bodies, reaches + taper, first, last, voxel_m)
+    near = np.zeros((len(turns_s), *(2 * n for n in shape)), dtype=np.complex64)
+    weight = np.zeros(shape, dtype=np.float32)
+    tiles = _split_into_tiles(shape)
+    gaps_m = _measure_gaps(bodies, tiles, voxel_m)
+    for (first, last), gap_m in zip(tiles, gaps_m, strict=True):
+        close = np.flatnonzero(gap_m < reaches + taper).tolist()
         if not close:
             continue
         around = _Window([bodies[i] for i in close], reaches[close], taper)
         next_to = _Window([bodies[i] for i in close], reaches[close] / 2, taper / 2)
-        at_voxels = around.weigh(voxel_points(first, last, voxel_m))
-        deviation[window] *= 1 - at_voxels.reshape(tuple(last - first))
-        seen = [bodies[i] for i in _find_close(bodies, horizons, first, last, voxel_m)]
+        window = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+        weight[window] = around.weigh(voxel_points(first, last, voxel_m)).reshape(tuple(last - first))
+        seen = [bodies[i] for i in np.flatnonzero(gap_m < horizons).tolist()]
         for per_voxel, inside, outside in ((sub_sampling // 2, next_to, None), (sub_sampling // 4, around, next_to)):
             bounds = inside.bound(first, last, voxel_m)
             if bounds is None:
                 continue
-            axes = [_fine_axis(a, b, max(1, per_voxel)) for a, b in zip(*bounds, strict=True)]
-            fine = _fine_deviation(seen, inside, outside, axes, voxel_m, turns_s, sub_sampling, max(1, per_voxel))
-            for echo in range(len(turns_s)):
-                fine[echo] *= _interpolate(spectrum[echo], axes)
-                acquired[echo] += _to_k_space(fine[echo], axes, shape, max(1, per_voxel))
-    acquired += fft.fftn(background * (1 + deviation), axes=(1, 2, 3))
-    for axis, one in enumerate(support, start=1):
-        acquired *= _along(support_mask(shape[axis - 1], one), axis)
-    return np.asarray(fft.ifftn(acquired, axes=(1, 2, 3)))
+            per_voxel = max(2, per_voxel)
+            axes = [_fine_axis(a, b, per_voxel) for a, b in zip(*bounds, strict=True)]
+            fine = _fine_deviation(seen, inside, outside, axes, voxel_m, turns_s, sub_sampling, per_voxel)
+            _add_filtered(near, fine, axes, per_voxel)
+    return near, weight
 
 
 class _Window:
@@ -166,13 +221,12 @@ def _split_into_tiles(shape: tuple[int, int, int]) -> list[tuple[Index, Index]]:
     return [(first, np.minimum(first + _TILE_VOXELS, shape)) for first in np.stack(starts, axis=-1).reshape(-1, 3)]
 
 
-def _find_close(
-    bodies: Sequence[Body], reaches: FloatArray, first: Index, last: Index, voxel_m: FloatArray
-) -> list[int]:
-    """Which bodies' reaches may touch a tile."""
-    centre = (first + last - 1) / 2 * voxel_m
-    radius = float(np.linalg.norm((last - first) * voxel_m)) / 2
-    return [i for i, body in enumerate(bodies) if float(body.distance(centre[None])[0]) < radius + reaches[i]]
+def _measure_gaps(bodies: Sequence[Body], tiles: list[tuple[Index, Index]], voxel_m: FloatArray) -> FloatArray:
+    """Distance (tile, body), m, that a body has from a tile at least."""
+    centres = np.array([(first + last - 1) / 2 * voxel_m for first, last in tiles])
+    radii = np.array([np.linalg.norm((last - first) * voxel_m) / 2 for first, last in tiles])
+    distances = np.array([body.distance(centres) for body in bodies]).reshape(len(bodies), len(tiles))
+    return np.asarray(distances.T - radii[:, None])
 
 
 def _fine_deviation(
@@ -184,7 +238,7 @@ def _fine_deviation(
     turns_s: FloatArray,
     sub_sampling: int,
     per_voxel: int,
-) -> ComplexArray:
+) -> NDArray[np.complex64]:
     """(E - 1), averaged over each fine cell of a block and weighted by one window less another (echo, x, y, z)."""
     grid = np.meshgrid(*(a * h for a, h in zip(axes, voxel_m, strict=True)), indexing="ij")
     points = np.stack(grid, axis=-1).reshape(-1, 3)
@@ -194,7 +248,7 @@ def _fine_deviation(
     chosen = np.flatnonzero(weight > 0)
     finest = max(1, sub_sampling // per_voxel)
     signal = average_over_boxes(bodies, points[chosen], voxel_m / per_voxel, turns_s, sub_sampling, finest=finest)
-    result = np.zeros((len(turns_s), len(points)), dtype=np.complex128)
+    result = np.zeros((len(turns_s), len(points)), dtype=np.complex64)
     result[:, chosen] = weight[chosen] * (signal - 1)
     return result.reshape(len(turns_s), *grid[0].shape)
 
@@ -204,32 +258,66 @@ def _fine_axis(first: int, last: int, per_voxel: int) -> FloatArray:
     return np.asarray(first - 0.5 + (np.arange((last - first) * per_voxel) + 0.5) / per_voxel, dtype=np.float64)
 
 
-def _interpolate(spectrum: ComplexArray, axes: list[FloatArray]) -> ComplexArray:
-    """The image whose FFT is ``spectrum``, between its voxels, as its own k-space says."""
-    matrices = []
-    for n, x in zip(spectrum.shape, axes, strict=True):
-        matrices.append(np.exp(2j * np.pi * np.outer(x, fft.fftfreq(n))) / n)
-    return _transform(spectrum, matrices)
+def _add_filtered(
+    total: NDArray[np.complex64], fine: NDArray[np.complex64], axes: list[FloatArray], per_voxel: int
+) -> None:
+    """Add (echo, x, y, z) on fine cells, low-passed, to the half voxels of the whole image, periodic."""
+    rows, matrices = [], []
+    for n, x in zip(total.shape[1:], axes, strict=True):
+        low, high = np.ceil(2 * (x[0] - _FILTER_VOXELS)), np.floor(2 * (x[-1] + _FILTER_VOXELS))
+        steps = np.arange(low, high + 1)
+        wrapped, into = np.unique(steps.astype(np.int_) % n, return_inverse=True)
+        weights = np.zeros((len(wrapped), len(x)))
+        np.add.at(weights, into, _filter_taps(steps[:, None] / 2 - x, per_voxel))
+        rows.append(wrapped)
+        matrices.append(weights.astype(np.float32))
+    where = np.ix_(*rows)
+    for echo, block in enumerate(fine):
+        for axis, matrix in enumerate(matrices):
+            block = np.moveaxis(np.tensordot(matrix, block, axes=(1, axis)), 0, axis)
+        total[echo][where] += block
 
 
-def _to_k_space(
-    block: ComplexArray, axes: list[FloatArray], shape: tuple[int, int, int], per_voxel: int
-) -> ComplexArray:
-    """k-space lines (numpy's FFT order) of an image that is ``block`` on its fine cells and zero elsewhere.
+def _filter_taps(offsets: FloatArray, per_voxel: int) -> FloatArray:
+    """Weights of fine cells at ``offsets`` (voxels): one cycle per voxel is let through, and little beyond.
 
     A cell's average is what a point sees through a box of its size, whose k-space is a sinc: taken out again.
     """
-    matrices = []
-    for n, x in zip(shape, axes, strict=True):
-        k = fft.fftfreq(n)
-        matrices.append(np.exp(-2j * np.pi * np.outer(k, x)) / np.sinc(k / per_voxel)[:, None] / per_voxel)
-    return _transform(block, matrices)
+    k = (np.arange(256) + 0.5) / 256
+    distances = np.abs(offsets).round(9)
+    unique, inverse = np.unique(distances, return_inverse=True)
+    taps = 2 * np.cos(2 * np.pi * np.outer(unique, k)) @ (1 / np.sinc(k / per_voxel)) / len(k) / per_voxel
+    inside = np.clip(1 - (unique / _FILTER_VOXELS) ** 2, 0, None)
+    taps *= np.where(inside > 0, np.i0(_KAISER * np.sqrt(inside)) / np.i0(_KAISER), 0.0)
+    return np.asarray(taps[inverse].reshape(offsets.shape))
 
 
-def _transform(array: ComplexArray, matrices: list[ComplexArray]) -> ComplexArray:
-    for axis, matrix in enumerate(matrices):
-        array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
-    return array
+def double_lines(image: ComplexArray) -> NDArray[np.complex64]:
+    """An image (x, y, z) on half voxels, the first of which is the first voxel: as its own k-space says."""
+    result: NDArray[Any] = fft.fftn(image.astype(np.complex64), workers=_WORKERS)
+    for axis, n in enumerate(image.shape):
+        padded = np.zeros([2 * size if a == axis else size for a, size in enumerate(result.shape)], dtype=np.complex64)
+        _lines(padded, axis, slice(0, (n + 1) // 2))[...] = _lines(result, axis, slice(0, (n + 1) // 2))
+        _lines(padded, axis, slice(2 * n - n // 2, 2 * n))[...] = _lines(result, axis, slice((n + 1) // 2, n))
+        padded *= 2
+        result = fft.ifft(padded, axis=axis, workers=_WORKERS, overwrite_x=True)
+    return np.asarray(result)
+
+
+def _halve_k_space(image: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """The k-space lines that whole voxels have, of an image (2x, 2y, 2z) on half voxels."""
+    result: NDArray[Any] = image
+    for axis, twice in enumerate(image.shape):
+        n = twice // 2
+        spectrum = fft.fft(result, axis=axis, workers=_WORKERS)
+        kept = (_lines(spectrum, axis, slice(0, (n + 1) // 2)), _lines(spectrum, axis, slice(twice - n // 2, twice)))
+        result = np.concatenate(kept, axis=axis) / np.float32(2)
+    return np.asarray(result)
+
+
+def _lines(array: NDArray[Any], axis: int, kept: slice) -> NDArray[Any]:
+    """A view of some of the lines along an axis of (x, y, z)."""
+    return array[tuple(kept if a == axis else slice(None) for a in range(3))]
 
 
 def _voxel_window(body: Body, reach_m: float, shape: tuple[int, int, int], voxel_m: FloatArray) -> tuple[Index, Index]:

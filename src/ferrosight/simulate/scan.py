@@ -10,18 +10,33 @@ from numpy.typing import NDArray
 
 from ferrosight.physics.constants import GAMMA_HZ_PER_T, MU0
 from ferrosight.physics.dipole import sphere_moment_am2
-from ferrosight.simulate.background import build_background, draw_noise
+from ferrosight.simulate.acquire import acquire_echoes
+from ferrosight.simulate.background import draw_noise, draw_tissue
 from ferrosight.simulate.bodies import HZ_M3_PER_AM2, Body, Swarm, Tube
-from ferrosight.simulate.point_spread import apply_bodies
-from ferrosight.simulate.spec import Cells, Point, ScanSpec, Source, Sphere, Vein
+from ferrosight.simulate.ellipsoid import Spheroid
+from ferrosight.simulate.spec import (
+    Cells,
+    Ellipsoid,
+    PlacedCells,
+    Point,
+    ScanSpec,
+    Source,
+    Sphere,
+    Vein,
+    build_rotation,
+)
 from ferrosight.types import TRUTH, Grid, Scan, Table, Truth
 
+#: Most cells that are one body, whose far side is a point.
+_CELLS_PER_BODY = 12
 
-def simulate_scan(spec: ScanSpec, seed: int) -> tuple[Scan, Truth]:
+
+def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, Truth]:
     """Simulate one scan.
 
     The same seed gives the same scan; each part (receive profile, field, coil phase, texture, noise, every
-    source) draws from a stream of its own, so that changing one leaves the others as they were.
+    source) draws from a stream of its own, so that changing one leaves the others as they were. Another
+    ``visit`` of the same seed has the same tissue and other noise.
 
     Returns
     -------
@@ -38,16 +53,9 @@ def simulate_scan(spec: ScanSpec, seed: int) -> tuple[Scan, Truth]:
         _place(source, grid, b0, spec.b0_t, np.random.default_rng(one))
         for source, one in zip(spec.sources, source_seed.spawn(len(spec.sources)), strict=True)
     ]
-    signal = apply_bodies(
-        build_background(spec, background_seed.spawn(4)),
-        [body for body, _ in placed],
-        np.array(grid.voxel_mm) * 1e-3,
-        int(spec.phase_sign) * np.array(spec.echo_times_s),
-        spec.point_spread,
-        spec.support,
-        spec.sub_sampling,
-    )
-    signal += draw_noise(spec, noise_seed.spawn(2))
+    tissue = draw_tissue(spec, background_seed.spawn(6))
+    signal = acquire_echoes(spec, tissue, [body for bodies, _ in placed for body in bodies])
+    signal += draw_noise(spec, (noise_seed.spawn(visit)[-1] if visit else noise_seed).spawn(2))
     scan = Scan(
         signal=signal.astype(np.complex64),
         echo_times_s=np.array(spec.echo_times_s),
@@ -73,13 +81,15 @@ def place_points(
 
 def _place(
     source: Source, grid: Grid, b0: NDArray[np.float64], b0_t: float, rng: np.random.Generator
-) -> tuple[Body, dict[str, Any]]:
-    """The body of a source, along the array's axes, and its row of the truth."""
+) -> tuple[list[Body], dict[str, Any]]:
+    """The bodies of a source, along the array's axes, and its row of the truth."""
     if isinstance(source, Point):
         point = place_points(grid, b0, source.position_mm, source.moment_am2, source.core_radius_um)
-        return point, _row(source.position_mm, source.moment_am2, source.kind, source.iron_pg, source.n_cells)
+        return [point], _row(source.position_mm, source.moment_am2, source.kind, source.iron_pg, source.n_cells)
     if isinstance(source, Cells):
-        return _place_cells(source, grid, b0, rng)
+        return _place_cells(_scatter(source, rng), grid, b0)
+    if isinstance(source, PlacedCells):
+        return _place_cells(source, grid, b0)
     if isinstance(source, Sphere):
         moment = float(sphere_moment_am2(source.radius_um * 1e-6, source.delta_chi, b0_t))
         sphere = Swarm(
@@ -88,32 +98,74 @@ def _place(
             source.radius_um * 1e-6,
             b0,
             is_sphere=True,
-            is_void=not source.has_signal,
+            inside_per_s=source.inside_per_s,
         )
-        return sphere, _row(source.position_mm, moment, source.kind)
+        return [sphere], _row(source.position_mm, moment, source.kind)
+    if isinstance(source, Ellipsoid):
+        return _place_ellipsoid(source, grid, b0, b0_t)
     return _place_vein(source, grid, b0, b0_t)
 
 
-def _place_cells(
-    source: Cells, grid: Grid, b0: NDArray[np.float64], rng: np.random.Generator
-) -> tuple[Body, dict[str, Any]]:
+def _scatter(source: Cells, rng: np.random.Generator) -> PlacedCells:
     directions = rng.normal(size=(source.n_cells, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     radii = source.radius_um * 1e-3 * np.cbrt(rng.random((source.n_cells, 1)))
-    positions_mm = np.array(source.centre_mm) + radii * directions
-    amplitudes = np.full(source.n_cells, HZ_M3_PER_AM2 * source.moment_am2 / source.n_cells)
-    body = Swarm(_to_array_m(grid, positions_mm), amplitudes, source.cell_core_radius_um * 1e-6, b0)
-    centroid = positions_mm.mean(axis=0)
-    return body, _row(centroid, source.moment_am2, source.kind, source.iron_pg, source.n_cells)
+    positions = np.array(source.centre_mm) + radii * directions
+    moments = np.full(source.n_cells, source.moment_am2 / source.n_cells)
+    return PlacedCells(positions, moments, source.cell_core_radius_um, source.kind, source.iron_pg, source.n_cells)
 
 
-def _place_vein(source: Vein, grid: Grid, b0: NDArray[np.float64], b0_t: float) -> tuple[Body, dict[str, Any]]:
+def _place_cells(source: PlacedCells, grid: Grid, b0: NDArray[np.float64]) -> tuple[list[Body], dict[str, Any]]:
+    positions_m = _to_array_m(grid, source.positions_mm)
+    bodies: list[Body] = [
+        Swarm(positions_m[group], HZ_M3_PER_AM2 * source.moments_am2[group], source.cell_core_radius_um * 1e-6, b0)
+        for group in _split_into_groups(positions_m)
+    ]
+    moment = float(source.moments_am2.sum())
+    weights = np.abs(source.moments_am2)
+    centroid = np.average(source.positions_mm, axis=0, weights=weights if weights.any() else None)
+    return bodies, _row(centroid, moment, source.kind, source.iron_pg, source.n_cells)
+
+
+def _split_into_groups(positions: NDArray[np.float64]) -> list[NDArray[np.int_]]:
+    """Indices of neighbouring cells, few enough in each that most of a large cluster is far from any voxel."""
+    groups, pending = [], [np.arange(len(positions))]
+    while pending:
+        group = pending.pop()
+        if len(group) <= _CELLS_PER_BODY:
+            groups.append(group)
+            continue
+        widest = int(np.ptp(positions[group], axis=0).argmax())
+        order = group[np.argsort(positions[group, widest])]
+        pending += [order[: len(order) // 2], order[len(order) // 2 :]]
+    return groups
+
+
+def _place_ellipsoid(
+    source: Ellipsoid, grid: Grid, b0: NDArray[np.float64], b0_t: float
+) -> tuple[list[Body], dict[str, Any]]:
+    half_axes_m = np.array(source.half_axes_um) * 1e-6
+    body = Spheroid(
+        _to_array_m(grid, np.reshape(source.centre_mm, (1, 3)))[0],
+        half_axes_m,
+        grid.axes.T @ build_rotation(source.rotation_deg),
+        source.delta_chi,
+        GAMMA_HZ_PER_T * b0_t,
+        b0,
+        source.inside_per_s,
+    )
+    moment = 4 * math.pi / 3 * math.prod(half_axes_m) * source.delta_chi * b0_t / MU0
+    return [body], _row(source.centre_mm, moment, source.kind, source.iron_pg, source.n_cells)
+
+
+def _place_vein(source: Vein, grid: Grid, b0: NDArray[np.float64], b0_t: float) -> tuple[list[Body], dict[str, Any]]:
     ends = _to_array_m(grid, [source.start_mm, source.end_mm])
     length = float(np.linalg.norm(ends[1] - ends[0]))
     radius = source.radius_um * 1e-6
-    body = Tube(ends[0], (ends[1] - ends[0]) / length, length, radius, source.delta_chi, GAMMA_HZ_PER_T * b0_t, b0)
+    axis, b0_hz = (ends[1] - ends[0]) / length, GAMMA_HZ_PER_T * b0_t
+    body = Tube(ends[0], axis, length, radius, source.delta_chi, b0_hz, b0, source.inside_per_s)
     middle = (np.array(source.start_mm) + np.array(source.end_mm)) / 2
-    return body, _row(middle, source.delta_chi * np.pi * radius**2 * length * b0_t / MU0, source.kind)
+    return [body], _row(middle, source.delta_chi * np.pi * radius**2 * length * b0_t / MU0, source.kind)
 
 
 def _row(

@@ -1,0 +1,41 @@
+"""``ferrosight simulate``: a study whose truth is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ferrosight.cli.progress import show_progress
+
+
+def simulate(
+    preset: Annotated[
+        str,
+        typer.Argument(
+            help="gel-11t, mouse-brain-9t, rat-hindlimb-7t, human-brain-3t, human-brain-7t or mouse-liver-7t."
+        ),
+    ],
+    out_dir: Annotated[Path, typer.Argument(help="A new or empty folder for the BIDS data set and its truth.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same study.", min=0)] = 0,
+    subjects: Annotated[int, typer.Option(help="How many subjects.", min=1)] = 1,
+    visits: Annotated[int, typer.Option(help="Visits of each subject, a week apart.", min=1)] = 1,
+) -> None:
+    """Simulate a study as a BIDS data set.
+
+    What every scan really holds is written to truth/. Clusters persist from visit to visit; the cells of two
+    thirds of them die and take their iron with them.
+    """
+    from ferrosight.simulate import PRESET_LABEL_ID, get_preset
+    from ferrosight.study.simulation import simulate_study
+
+    chosen = get_preset(preset)
+    with show_progress() as on_progress:
+        names = simulate_study(
+            chosen, out_dir, seed=seed, n_subjects=subjects, n_visits=visits, on_progress=on_progress
+        )
+    print(
+        f"{len(names)} {'scan is' if len(names) == 1 else 'scans are'} in {out_dir}, "
+        f"the truth in {out_dir / 'truth'}; the label is {PRESET_LABEL_ID}."
+    )

@@ -1,0 +1,298 @@
+"""What lies in a subject: labelled clusters that live and die, and everything that looks like them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferrosight.simulate.background import is_in_tissue
+from ferrosight.simulate.spec import (
+    PlacedCells,
+    Position,
+    ScanSpec,
+    Source,
+    Sphere,
+    build_bubble,
+    build_graft,
+)
+from ferrosight.simulate.vessels import grow_vessel_tree
+
+FloatArray = NDArray[np.float64]
+Range = tuple[float, float]
+
+#: Most cells that are placed one by one in a dense cluster. More are a solid one.
+MOST_PLACED = 300
+
+#: Share of a dense cluster that is cells. Assumption.
+_PACKING = 0.6
+
+#: Spread of iron between single cells, relative. Assumption.
+CELL_TO_CELL_CV = 0.5
+
+#: Share of clusters whose iron stays; the others' cells die with half-lives (days) log-uniform between these.
+#: Assumption.
+_STAYING = 1 / 3
+_HALF_LIFE_DAYS = (5.0, 40.0)
+
+#: How often a place is drawn before there is no more room.
+_TRIES = 2000
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a preset puts into its full field of view; in a smaller one numbers shrink with the volume.
+
+    Parameters
+    ----------
+    cells : cells of each dense cluster
+    iron_per_cell_pg, cell_radius_um : a labelled cell
+    ms_am2_per_kg_fe : the label's magnetisation
+    grafts : cells and half axes (µm) of each graft, its cells scattered one by one
+    solid_grafts : the same, with iron spread evenly
+    particles_pg : iron of clusters that are no cells, log-uniform between these
+    n_particles : how many
+    n_trees, root_radius_um, twig_radius_um, blood_delta_chi, blood_per_s : trees of veins; blood relaxes
+        faster than tissue by ``blood_per_s``
+    n_haemorrhages, haemorrhage_um, haemorrhage_delta_chi, haemorrhage_per_s : their radii, uniform
+    n_bubbles, bubble_um : gas, and radii
+    n_calcifications, calcification_um, calcification_delta_chi : mineral without signal, and radii
+    cavities_um : radii of air spaces, which lie in the edge of the tissue
+    """
+
+    cells: tuple[int, ...] = ()
+    iron_per_cell_pg: float = math.nan
+    cell_radius_um: float = 7.0
+    ms_am2_per_kg_fe: float = math.nan
+    grafts: tuple[tuple[int, Position], ...] = ()
+    solid_grafts: tuple[tuple[int, Position], ...] = ()
+    n_particles: int = 0
+    particles_pg: Range = (math.nan, math.nan)
+    n_trees: int = 0
+    root_radius_um: float = math.nan
+    twig_radius_um: float = math.nan
+    blood_delta_chi: float = 0.4e-6
+    blood_per_s: float = 0.0
+    n_haemorrhages: int = 0
+    haemorrhage_um: Range = (math.nan, math.nan)
+    haemorrhage_delta_chi: Range = (0.5e-6, 2e-6)
+    haemorrhage_per_s: float = 100.0
+    n_bubbles: int = 0
+    bubble_um: Range = (math.nan, math.nan)
+    n_calcifications: int = 0
+    calcification_um: Range = (math.nan, math.nan)
+    calcification_delta_chi: float = -1.5e-6
+    cavities_um: tuple[float, ...] = ()
+
+
+def draw_sources(spec: ScanSpec, content: Content, share: float, seed: np.random.SeedSequence, day: float) -> ScanSpec:
+    """The scan with a subject's sources in it, as they are on ``day`` after labelling.
+
+    Before day 0 nothing is labelled. Nothing that is drawn depends on the day, so that a subject is the same on
+    every day but for the iron that has left. ``share`` of the preset's field of view is seen: of every kind
+    there is that share, at least one.
+
+    Notes
+    -----
+    A third of the clusters keep their iron. The cells of each other cluster die at random with a half-life of
+    its own, and their iron goes with them; of a solid one the same share goes.
+    """
+    streams = seed.spawn(5)
+    room = _Room(spec, np.random.default_rng(streams[0]))
+    sources: list[Source] = []
+    # cavities and veins first: what is smaller finds room beside them
+    rng = np.random.default_rng(streams[1])
+    sources += [room.add_cavity(radius_um, rng) for radius_um in content.cavities_um]
+    rng = np.random.default_rng(streams[2])
+    for _ in range(_scale(content.n_trees, share)):
+        sources += _grow_tree(room, content, rng)
+    clusters = _draw_clusters(room, content, share, spec.b0_t, streams[3], day)
+    sources += clusters if day >= 0 else []
+    sources += _draw_confusers(room, content, share, np.random.default_rng(streams[4]))
+    return replace(spec, sources=tuple(sources))
+
+
+class _Room:
+    """Where something may still lie, in tissue and clear of what lies there already."""
+
+    def __init__(self, spec: ScanSpec, rng: np.random.Generator) -> None:
+        self._spec, self._rng = spec, rng
+        self._taken: list[tuple[FloatArray, float]] = []
+        self._veins = np.zeros((0, 3))
+
+    def take(self, radius_mm: float) -> Position | None:
+        """A place (RAS+ mm) with ``radius_mm`` of tissue around it; ``None`` where there is no room left."""
+        grid = self._spec.grid
+        voxel = np.array(grid.voxel_mm)
+        margin = np.minimum(np.ceil((radius_mm + voxel) / voxel), (np.array(grid.shape) - 1) / 2)
+        clear = radius_mm + 2 * float(voxel.max())
+        for _ in range(_TRIES):
+            ijk = self._rng.uniform(margin, np.array(grid.shape) - 1 - margin)
+            if not is_in_tissue(self._spec, ijk[None], radius_mm + float(voxel.max()))[0]:
+                continue
+            spot = grid.to_mm(ijk)
+            if any(np.linalg.norm(spot - other) < clear + radius for other, radius in self._taken):
+                continue
+            if len(self._veins) and np.linalg.norm(self._veins - spot, axis=1).min() < radius_mm + voxel.min():
+                continue
+            self._taken.append((spot, radius_mm))
+            return float(spot[0]), float(spot[1]), float(spot[2])
+        return None
+
+    def add_cavity(self, radius_um: float, rng: np.random.Generator) -> Source:
+        """An air space whose centre lies on the tissue's surface."""
+        edge = self.draw_surface(rng, 1.0)
+        self._taken.append((edge, radius_um * 1e-3))
+        return build_bubble((float(edge[0]), float(edge[1]), float(edge[2])), radius_um)
+
+    def draw_surface(self, rng: np.random.Generator, of_radius: float) -> FloatArray:
+        """A point (3,), RAS+ mm, at ``of_radius`` of the tissue's radius, in a random direction."""
+        way = rng.normal(size=3)
+        way /= np.linalg.norm(way)
+        shape = np.array(self._spec.shape)
+        half = shape / 2 * min(self._spec.tissue_fraction, 1.0)
+        return np.asarray(self._spec.grid.to_mm((shape - 1) / 2 + way * half * of_radius))
+
+    def add_vein(self, start_mm: Position, end_mm: Position) -> None:
+        """Keep clear of a vein."""
+        along = np.linspace(0, 1, 8)[:, None]
+        points = np.array(start_mm) * (1 - along) + np.array(end_mm) * along
+        self._veins = np.concatenate([self._veins, points])
+
+    def holds(self, spot: FloatArray) -> bool:
+        """Whether a point (3,), RAS+ mm, lies in tissue."""
+        return bool(is_in_tissue(self._spec, self._spec.grid.to_ijk(spot)[None], 0.0)[0])
+
+
+def _scale(n: int, share: float) -> int:
+    return max(1, round(n * share)) if n else 0
+
+
+def _grow_tree(room: _Room, content: Content, rng: np.random.Generator) -> list[Source]:
+    root = room.draw_surface(rng, 1.15)
+    target = room.draw_surface(rng, 0.3)
+    way = target - root
+    veins = grow_vessel_tree(
+        (float(root[0]), float(root[1]), float(root[2])),
+        (float(way[0]), float(way[1]), float(way[2])),
+        content.root_radius_um,
+        content.twig_radius_um,
+        rng,
+        delta_chi=content.blood_delta_chi,
+        inside_per_s=content.blood_per_s,
+        is_inside=room.holds,
+    )
+    for vein in veins:
+        room.add_vein(vein.start_mm, vein.end_mm)
+    return list(veins)
+
+
+def _draw_clusters(
+    room: _Room, content: Content, share: float, b0_t: float, seed: np.random.SeedSequence, day: float
+) -> list[Source]:
+    """Labelled clusters as they are on a day; those without living cells are left out."""
+    dense = _spread(content.cells, share)
+    plans = [(n, _dense_half_axes(n, content.cell_radius_um), n <= MOST_PLACED) for n in dense]
+    plans += [(n, half_axes, True) for n, half_axes in _spread(content.grafts, share)]
+    plans += [(n, half_axes, False) for n, half_axes in _spread(content.solid_grafts, share)]
+    # large ones first: they need the most room
+    plans.sort(key=lambda plan: -max(plan[1]))
+    sources: list[Source] = []
+    streams = seed.spawn(len(plans) + 1)
+    for (n, half_axes, is_placed), stream in zip(plans, streams, strict=False):
+        spot = room.take(max(half_axes) * 1e-3)
+        if spot is None:
+            continue
+        draw = _draw_placed if is_placed else _draw_solid
+        source = draw(spot, n, half_axes, content, b0_t, np.random.default_rng(stream), max(day, 0.0))
+        sources += [] if source is None else [source]
+    rng = np.random.default_rng(streams[-1])
+    for _ in range(_scale(content.n_particles, share)):
+        iron_pg = math.exp(rng.uniform(*np.log(content.particles_pg)))
+        spot = room.take(0.0)
+        if spot is not None:
+            moment = np.array([content.ms_am2_per_kg_fe * iron_pg * 1e-15])
+            sources.append(PlacedCells(np.array([spot]), moment, 1.0, iron_pg=iron_pg, n_cells=math.nan))
+    return sources
+
+
+def _spread(items: tuple[Any, ...], share: float) -> list[Any]:
+    """``share`` of the items, at least one, evenly over their order."""
+    n = _scale(len(items), min(share, 1.0))
+    return [items[int(i)] for i in np.linspace(0, len(items) - 1, n).round()] if n else []
+
+
+def _dense_half_axes(n: int, cell_radius_um: float) -> Position:
+    radius = cell_radius_um * float(np.cbrt(n / _PACKING)) if n > 1 else 0.0
+    return radius, radius, radius
+
+
+def _half_life(rng: np.random.Generator) -> float:
+    stays, half_life = rng.random() < _STAYING, math.exp(rng.uniform(*np.log(_HALF_LIFE_DAYS)))
+    return math.inf if stays else half_life
+
+
+def _draw_placed(
+    spot: Position, n: int, half_axes_um: Position, content: Content, b0_t: float, rng: np.random.Generator, day: float
+) -> Source | None:
+    """``n`` cells, each with its place, load and day of death, less those that are dead."""
+    del b0_t  # a saturated label has the same moment in every magnet
+    half_life = _half_life(rng)
+    way = rng.normal(size=(n, 3))
+    way *= np.cbrt(rng.random((n, 1))) / np.linalg.norm(way, axis=1, keepdims=True)
+    spread = math.sqrt(math.log(1 + CELL_TO_CELL_CV**2))
+    iron_pg = rng.lognormal(math.log(content.iron_per_cell_pg) - spread**2 / 2, spread, n)
+    alive = rng.exponential(1.0, n) * half_life / math.log(2) > day
+    if not alive.any():
+        return None
+    return PlacedCells(
+        np.array(spot) + way[alive] * np.array(half_axes_um) * 1e-3,
+        content.ms_am2_per_kg_fe * iron_pg[alive] * 1e-15,
+        content.cell_radius_um,
+        iron_pg=float(iron_pg[alive].sum()),
+        n_cells=int(alive.sum()),
+    )
+
+
+def _draw_solid(
+    spot: Position, n: int, half_axes_um: Position, content: Content, b0_t: float, rng: np.random.Generator, day: float
+) -> Source | None:
+    half_life = _half_life(rng)
+    turn = rng.uniform(0, 360, 3)
+    n_cells = round(n * 2 ** (-day / half_life))
+    iron_pg = n_cells * content.iron_per_cell_pg
+    if not n_cells:
+        return None
+    return build_graft(
+        spot,
+        half_axes_um,
+        content.ms_am2_per_kg_fe * iron_pg * 1e-15,
+        b0_t,
+        rotation_deg=(float(turn[0]), float(turn[1]), float(turn[2])),
+        iron_pg=iron_pg,
+        n_cells=n_cells,
+    )
+
+
+def _draw_confusers(room: _Room, content: Content, share: float, rng: np.random.Generator) -> list[Source]:
+    sources: list[Source] = []
+    for _ in range(_scale(content.n_haemorrhages, share)):
+        radius = rng.uniform(*content.haemorrhage_um)
+        delta_chi = rng.uniform(*content.haemorrhage_delta_chi)
+        spot = room.take(radius * 1e-3)
+        if spot is not None:
+            sources.append(Sphere(spot, radius, delta_chi, "haemorrhage", content.haemorrhage_per_s))
+    for _ in range(_scale(content.n_bubbles, share)):
+        radius = rng.uniform(*content.bubble_um)
+        spot = room.take(radius * 1e-3)
+        if spot is not None:
+            sources.append(build_bubble(spot, radius))
+    for _ in range(_scale(content.n_calcifications, share)):
+        radius = rng.uniform(*content.calcification_um)
+        spot = room.take(radius * 1e-3)
+        if spot is not None:
+            sources.append(Sphere(spot, radius, content.calcification_delta_chi, "calcification"))
+    return sources

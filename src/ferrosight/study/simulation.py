@@ -1,0 +1,72 @@
+"""A simulated study: scans as a BIDS data set, and beside them what they really hold."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ferrosight.errors import InputError
+from ferrosight.io import Participant, Session, write_scan, write_study, write_truth
+from ferrosight.simulate import PRESET_LABEL_ID, Preset, simulate_scan
+from ferrosight.types import Progress
+
+#: Days between visits; the first is on the day of labelling.
+VISIT_INTERVAL_DAYS: Final = 7
+
+
+def simulate_study(
+    preset: Preset,
+    out_dir: Path,
+    *,
+    seed: int = 0,
+    n_subjects: int = 1,
+    n_visits: int = 1,
+    shape: tuple[int, int, int] | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[str, ...]:
+    """Write ``n_subjects`` of ``n_visits`` each into ``out_dir``, and truth/sub-X[_ses-Y]_truth.tsv; returns visits.
+
+    Every subject is drawn from ``seed`` and its own number, so that more subjects or visits leave the others as
+    they were. Visits are a week apart, from day 0, when the label is given; with one visit there are no sessions.
+    ``shape`` cuts the field of view, as in ``Preset.build_spec``.
+
+    Raises
+    ------
+    InputError
+        Where ``out_dir`` holds anything already, or there is nobody to be simulated.
+    """
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise InputError(f"simulate needs a new or empty folder, but {out_dir} is not; name another.")
+    if n_subjects < 1 or n_visits < 1:
+        raise InputError(f"a study needs a subject and a visit at least, but has {n_subjects} and {n_visits}.")
+    subjects = [f"{index + 1:0{max(2, len(str(n_subjects)))}d}" for index in range(n_subjects)]
+    days = [index * VISIT_INTERVAL_DAYS for index in range(n_visits)]
+    width = max(2, len(str(days[-1])))
+    sessions = [Session(f"d{day:0{width}d}", float(day), label_day=0.0) for day in days] if n_visits > 1 else []
+    kind = "prelabelled" if preset.content.cells else ""
+    write_study(
+        out_dir,
+        f"Simulated: {preset.name}",
+        [Participant(subject, preset.species, study_kind=kind, label=PRESET_LABEL_ID) for subject in subjects],
+        sessions,
+        readme=f"{preset.description}. Simulated by Ferrosight, preset {preset.name}, seed {seed}. "
+        "What every scan holds is in truth/.\n",
+    )
+    names = []
+    for index, subject in enumerate(subjects):
+        own_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+        for visit, day in enumerate(days):
+            session = sessions[visit].session if sessions else ""
+            names.append(f"sub-{subject}" + (f"_ses-{session}" if session else ""))
+            if on_progress is not None:
+                on_progress(f"simulating {preset.name}", len(names) - 1, n_subjects * n_visits)
+            scan, truth = simulate_scan(preset.build_spec(own_seed, float(day), shape), own_seed, visit=visit)
+            scan = dataclasses.replace(scan, subject=subject, session=session)
+            write_truth(truth, out_dir, subject, session)
+            write_scan(scan, out_dir, description=f"Simulated: {preset.name}")
+    if on_progress is not None:
+        on_progress(f"simulating {preset.name}", len(names), len(names))
+    return tuple(names)

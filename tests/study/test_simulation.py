@@ -1,0 +1,84 @@
+"""A simulated study is a BIDS data set that is read back, whose subjects stay themselves from visit to visit."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+
+import ferrosight as fs
+from ferrosight.errors import InputError
+from ferrosight.io import find_visits, read_participants, read_sessions, read_table
+from ferrosight.simulate import Preset, get_preset, simulate_scan
+from ferrosight.study.simulation import simulate_study
+from ferrosight.types import TRUTH
+
+SHAPE = (24, 22, 20)
+
+
+@pytest.fixture
+def preset() -> Preset:
+    """Quick to simulate: averages over voxels, k-space all at once."""
+    whole = get_preset("mouse-brain-9t")
+    scan = dataclasses.replace(whole.scan, point_spread="box", bandwidth_hz=math.inf, sub_sampling=4)
+    content = dataclasses.replace(whole.content, cells=(5, 20, 40) * 100, grafts=(), cavities_um=(), n_trees=0)
+    return dataclasses.replace(whole, scan=scan, content=content)
+
+
+def test_subjects_and_visits_are_read_back_with_their_truth(tmp_path, preset):
+    steps = []
+    names = simulate_study(
+        preset, tmp_path / "new", seed=3, n_subjects=2, n_visits=2, shape=SHAPE, on_progress=lambda *a: steps.append(a)
+    )
+    root = tmp_path / "new"
+    assert names == ("sub-01_ses-d00", "sub-01_ses-d07", "sub-02_ses-d00", "sub-02_ses-d07")
+    assert [visit.name for visit in find_visits(root)] == list(names)
+    assert steps[0][1:] == (0, 4)
+    assert steps[-1][1:] == (4, 4)
+    people = read_participants(root)
+    assert [(p.subject, p.species, p.label, p.study_kind) for p in people] == [
+        (subject, "mus musculus", "ferumoxides", "prelabelled") for subject in ("01", "02")
+    ]
+    assert [(s.session, s.day, s.baseline, s.label_day) for s in read_sessions(root, "02")] == [
+        ("d00", 0.0, False, 0.0),
+        ("d07", 7.0, False, 0.0),
+    ]
+    assert (root / ".bidsignore").read_text() == "truth/\n"
+    described = json.loads((root / "sub-01" / "sub-01_sessions.json").read_text())
+    assert set(described) == {"day", "baseline", "label_day"}
+    assert "seed 3" in (root / "README").read_text()
+    scan = fs.read_bids(root, "02", "d07")
+    truth = read_table(TRUTH, root / "truth" / "sub-02_ses-d07_truth.tsv")
+    own = json.loads((root / "truth" / "sub-02_ses-d07_truth.json").read_text())["Seed"]
+    again, same = simulate_scan(preset.build_spec(own, 7.0, SHAPE), own, visit=1)
+    np.testing.assert_allclose(scan.signal, again.signal, atol=1e-5)
+    np.testing.assert_allclose(scan.affine, again.affine, atol=1e-5)
+    np.testing.assert_array_equal(truth["moment_am2"], same.table["moment_am2"])
+
+
+def test_iron_decays_or_stays_and_more_subjects_change_nothing(tmp_path, preset):
+    simulate_study(preset, tmp_path / "a", seed=1, n_visits=3, shape=SHAPE)
+    simulate_study(preset, tmp_path / "b", seed=1, n_subjects=2, shape=SHAPE)
+    tables = [
+        read_table(TRUTH, tmp_path / "a" / "truth" / f"sub-01_ses-d{day}_truth.tsv") for day in ("00", "07", "14")
+    ]
+    iron = [float(np.nansum(table["iron_pg"])) for table in tables]
+    assert iron[0] > iron[1] > iron[2] > 0.2 * iron[0]
+    alone = read_table(TRUTH, tmp_path / "b" / "truth" / "sub-01_truth.tsv")
+    for name in TRUTH.names:
+        np.testing.assert_array_equal(alone[name], tables[0][name])
+    assert read_sessions(tmp_path / "b", "01") == ()
+
+
+def test_nothing_is_written_into_a_folder_that_holds_something(tmp_path, preset):
+    (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
+    with pytest.raises(InputError, match="new or empty folder"):
+        simulate_study(preset, tmp_path, shape=SHAPE)
+    with pytest.raises(InputError, match="new or empty folder"):
+        simulate_study(preset, tmp_path / "mine.txt", shape=SHAPE)
+    with pytest.raises(InputError, match="a visit at least"):
+        simulate_study(preset, tmp_path / "new", n_visits=0, shape=SHAPE)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
