@@ -349,6 +349,7 @@ def finish_cylinder(window, ratios, b0, edges, voxels, basis, good, nothing, fou
 
 @njit(cache=True, fastmath=True)
 def keep_cylinder(found, s, radius, axis, place, decay):  # type: ignore[no-untyped-def]
+    """Put a cylinder's strength, radius, axis, place and decay into ``found`` (9,)."""
     found[0] = s
     found[1] = radius
     found[2:5] = axis
