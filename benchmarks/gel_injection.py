@@ -1,6 +1,6 @@
 """What is found of clusters put into the real gel, beside three textbook rivals.
 
-    FERROSIGHT_DATA=... uv run python benchmarks/gel_injection.py [--seed N] [--n 180] [--ways box,kspace,core]
+    FERROSIGHT_DATA=... uv run python benchmarks/gel_injection.py [--seed N] [--n 120] [--ways box,kspace,core]
 
 The gel is real, the clusters are simulated: 1 pg stands for 9.2e-14 A m². They lie at random sub-voxel places of
 any slice but the outermost, at least 8 voxels from every source that scores 12 or more or holds 2 pg or more in the
@@ -49,7 +49,7 @@ def main() -> None:
     """Inject, analyse, compare, print, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=20261122)
-    parser.add_argument("--n", type=int, default=180)
+    parser.add_argument("--n", type=int, default=120)
     parser.add_argument("--ways", default="box,kspace,core")
     options = parser.parse_args()
     start = time.perf_counter()
