@@ -17,7 +17,6 @@ from ferrosight.physics.cluster_signal import (
     SignalTable,
     Supports,
     build_signal_table,
-    pattern_matrix,
     voxel_edges,
     window_voxels,
 )
@@ -41,7 +40,7 @@ class PointSpread:
 class PreparedScan:
     """Padded arrays: signal and weights (echo, x, y, z), where to search, and what is inside the mask.
 
-    ``matrices`` (pattern, 3, 3) are the patterns' Q, ``edges`` and ``voxels`` as in a signal table.
+    ``edges`` and ``voxels`` are as in a signal table.
     """
 
     signal: NDArray[np.complex64]
@@ -49,7 +48,6 @@ class PreparedScan:
     ratios: NDArray[np.float64]
     search_mask: NDArray[np.bool_]
     inside: NDArray[np.bool_]
-    matrices: NDArray[np.float64]
     edges: NDArray[np.float64]
     voxels: NDArray[np.int64]
 
@@ -67,7 +65,6 @@ def prepare_scan(scan: Scan, field_map: FieldMap, window_edges: float) -> Prepar
         np.asarray(scan.echo_times_s / scan.echo_times_s[0]),
         search_mask,
         inside,
-        np.array([pattern_matrix(pattern, scan.b0_in_array) for pattern in PATTERNS]),
         voxel_edges(scan.grid.voxel_mm),
         window_voxels(scan.grid.voxel_mm, window_edges),
     )
