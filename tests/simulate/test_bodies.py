@@ -29,7 +29,7 @@ def make_tube(radius: float = 6e-5) -> Tube:
 
 
 def test_point_outside_and_inside_its_core() -> None:
-    points = make_points(np.random.default_rng(), 1e-5, 2e-4)
+    points = make_points(np.random.default_rng(20261123), 1e-5, 2e-4)
     offsets = points - CENTRE
     r = np.linalg.norm(offsets, axis=1)
     expected = 2e-12 * harmonic_pattern("dipole", offsets, B0) * np.minimum(1, r / 6e-5) ** 3
@@ -40,8 +40,8 @@ def test_point_outside_and_inside_its_core() -> None:
 @pytest.mark.parametrize("core_m", [0.0, 6e-5])
 def test_gradient_is_the_slope_of_the_field(core_m: float) -> None:
     body = make_point(core_m)
-    points = make_points(np.random.default_rng(), 2e-5, 5e-5)
-    points = np.concatenate([points, make_points(np.random.default_rng(), 7e-5, 2e-4)])
+    points = make_points(np.random.default_rng(20261123), 2e-5, 5e-5)
+    points = np.concatenate([points, make_points(np.random.default_rng(20261123), 7e-5, 2e-4)])
     _, gradient = body.field_and_gradient(points)
     for axis in range(3):
         step = np.zeros(3)
@@ -53,7 +53,7 @@ def test_gradient_is_the_slope_of_the_field(core_m: float) -> None:
 def test_sphere_is_the_analytic_sphere_and_hides_its_inside() -> None:
     moment = float(sphere_moment_am2(8e-5, -1e-6, 9.4))
     body = Swarm(CENTRE[None], np.array([HZ_M3_PER_AM2 * moment]), 8e-5, B0, is_sphere=True, inside_per_s=np.inf)
-    points = make_points(np.random.default_rng(), 1e-5, 3e-4)
+    points = make_points(np.random.default_rng(20261123), 1e-5, 3e-4)
     expected = sphere_field(points - CENTRE, 8e-5, -1e-6, B0) * 9.4 * 42.577478518e6
     np.testing.assert_allclose(body.field_and_gradient(points)[0], expected, rtol=1e-6, atol=1e-9)
     inside = np.linalg.norm(points - CENTRE, axis=1) < 8e-5
@@ -64,7 +64,7 @@ def test_sphere_is_the_analytic_sphere_and_hides_its_inside() -> None:
 
 def test_long_tube_is_the_analytic_cylinder_with_its_gradient() -> None:
     body = make_tube()
-    points = make_points(np.random.default_rng(), 0, 4e-4)
+    points = make_points(np.random.default_rng(20261123), 0, 4e-4)
     field, gradient = body.field_and_gradient(points)
     expected = cylinder_field(points - CENTRE, body.axis, body.radius_m, 4e-7, B0) * 4e8
     np.testing.assert_allclose(field, expected, atol=1e-3 * np.abs(expected).max())
@@ -91,7 +91,7 @@ def test_short_tube_is_finite_everywhere_and_a_point_from_afar() -> None:
 
 @pytest.mark.parametrize("body", [make_point(), make_point(5e-5), make_tube()])
 def test_curvature_bounds_the_second_derivative_and_reach_holds(body: Swarm | Tube) -> None:
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(20261123)
     points = make_points(rng, 1.2e-4, 6e-4)
     if isinstance(body, Tube):
         rho = body.distance(points)
@@ -112,7 +112,7 @@ def test_curvature_bounds_the_second_derivative_and_reach_holds(body: Swarm | Tu
 
 
 def test_scattered_cells_look_like_a_point_from_three_radii_on() -> None:
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(20261123)
     deviation = {10: 0.0, 100: 0.0}
     draws = 30
     for n in deviation:
@@ -130,9 +130,9 @@ def test_scattered_cells_look_like_a_point_from_three_radii_on() -> None:
 
 
 def test_a_swarm_taken_as_a_point_deviates_by_about_two_percent() -> None:
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(20261123)
     deviations = []
-    for _ in range(20):
+    for _ in range(200):
         cells = CENTRE + 2e-5 * rng.uniform(-1, 1, (12, 3))
         swarm = Swarm(cells, np.full(12, 1e-13), 0.0, B0)
         directions = make_points(rng, 1, 1) - CENTRE
@@ -140,5 +140,6 @@ def test_a_swarm_taken_as_a_point_deviates_by_about_two_percent() -> None:
         exact = sum(1e-13 * harmonic_pattern("dipole", points - cell, B0) for cell in cells)
         fields = np.stack([swarm.field_and_gradient(points)[0], swarm.far_field(points)])
         deviations += np.sqrt(((fields - exact) ** 2).mean(axis=1) / (exact**2).mean()).tolist()
-    assert max(deviations) < 0.03
-    assert np.mean(deviations) > 1e-4
+    # Single swarms spread: of 6000 the median is 1.6 %, one in a thousand above 4.1 %, the largest 4.6 %.
+    assert 0.01 < np.mean(deviations) < 0.02
+    assert max(deviations) < 0.05

@@ -20,7 +20,7 @@ def make_body(half_axes_um: tuple[float, float, float], delta_chi: float = 4e-7,
 
 
 def draw_points(inner: float, outer: float, n: int = 300) -> NDArray[np.float64]:
-    rng = np.random.default_rng()
+    rng = np.random.default_rng(20261123)
     directions = rng.normal(size=(n, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return np.asarray(CENTRE + rng.uniform(inner, outer, (n, 1)) * directions)
