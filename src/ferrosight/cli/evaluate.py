@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,7 +71,7 @@ def _show(study: StudyEvaluation) -> None:
         [
             ["labelled clusters found", _share(detection.recall), str(detection.recall.total)],
             ["accepted that are false", _share(detection.false_discoveries), str(detection.false_discoveries.total)],
-            ["the same, mean over scans", _average(detection.false_discovery_rate), f"{n_scans} scans"],
+            ["the same, mean over scans", _average(detection.false_discovery_rate, ""), f"{n_scans} scans"],
         ],
     )
     _show_detection(detection)
@@ -153,8 +154,8 @@ def _per_scan(rate: PerScan) -> str:
     return f"{rate.value:.3g} ({rate.low:.2g} to {rate.high:.2g})"
 
 
-def _average(average: Average) -> str:
+def _average(average: Average, sign: str = "+") -> str:
     if not average.n:
         return "n/a"
-    interval = "" if average.low != average.low else f" ({100 * average.low:+.1f} to {100 * average.high:+.1f})"
-    return f"{100 * average.value:+.1f} %{interval}"
+    value, low, high = (f"{100 * number:{sign}.1f}" for number in (average.value, average.low, average.high))
+    return f"{value} %" if math.isnan(average.low) else f"{value} % ({low} to {high})"

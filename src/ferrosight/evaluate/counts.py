@@ -29,6 +29,13 @@ def average_mean(values: NDArray[np.float64]) -> Average:
     return Average(float(np.mean(values)) if len(values) else math.nan, low, high, len(values))
 
 
+def average_share(shares: NDArray[np.float64]) -> Average:
+    """Mean of ``shares`` (n,) with Student's interval, as far as that is shares."""
+    mean = average_mean(shares)
+    low, high = np.clip([mean.low, mean.high], 0.0, 1.0)
+    return Average(mean.value, float(low), float(high), mean.n)
+
+
 def average_median(values: NDArray[np.float64]) -> Average:
     """Median of ``values`` (n,) with the interval between order statistics."""
     low, high = median_interval(values)

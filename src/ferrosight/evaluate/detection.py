@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ferrosight.evaluate.counts import average_mean, count_per_scan, count_share
+from ferrosight.evaluate.counts import average_share, count_per_scan, count_share
 from ferrosight.evaluate.froc import trace_froc
 from ferrosight.evaluate.masses import choose_mass, split_by_mass, true_mass
 from ferrosight.evaluate.match import LABELLED
@@ -43,7 +43,7 @@ def evaluate_detection(visits: Sequence[KnownVisit], matchings: Sequence[Matchin
         accepted=count_per_scan(int(n_accepted.sum()), len(visits)),
         false_positives=count_per_scan(int(n_false.sum()), len(visits)),
         false_discoveries=count_share(int(n_false.sum()), int(n_accepted.sum())),
-        false_discovery_rate=average_mean(n_false / np.maximum(n_accepted, 1)),
+        false_discovery_rate=average_share(n_false / np.maximum(n_accepted, 1)),
         confusers=_count_confusers(visits, matchings),
         froc=trace_froc(visits, match_mm),
     )

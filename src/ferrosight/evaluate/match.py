@@ -24,9 +24,9 @@ def match_clusters(clusters: Table, truth: Table, match_mm: float, use: NDArray[
 
         u = distance to middle or axis / (radius + match_mm),
 
-    and the matching is the one with the largest sum of 1 - u. A candidate that is nearer to a confuser than to a
-    labelled body is the confuser's and never that body; any number of candidates may sit on one confuser. Only
-    positions decide, neither masses nor scores: these order the candidates, for ``Matching.found_by``.
+    and the matching is the one with the largest sum of 1 - u over its pairs. A candidate that is nearer to a confuser
+    than to a labelled body is never that body; any number of candidates may sit on one confuser. Only positions
+    decide, neither masses nor scores: these order the candidates, for ``Matching.found_by``.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def match_clusters(clusters: Table, truth: Table, match_mm: float, use: NDArray[
     if not 0 < match_mm < np.inf:
         raise InputError(f"the matching distance must be a positive number of mm, but is {match_mm:g}.")
     places, middles = _positions(clusters), _positions(truth)
-    taking_part: NDArray[np.bool_] = np.isfinite(places).all(axis=1)
+    taking_part = np.asarray(np.isfinite(places).all(axis=1))
     if use is not None:
-        taking_part = taking_part & use
+        taking_part = np.logical_and(taking_part, use)
     # rows in an order of their own: that of a file decides nothing, not even between equals
     candidates = _order(clusters, places, taking_part)
     bodies = np.lexsort((truth["kind"], middles[:, 2], middles[:, 1], middles[:, 0]))
@@ -52,7 +52,7 @@ def match_clusters(clusters: Table, truth: Table, match_mm: float, use: NDArray[
     is_labelled = truth["kind"][bodies][j] == LABELLED
     to_confuser = np.zeros(len(candidates))
     np.maximum.at(to_confuser, i[~is_labelled], nearness[~is_labelled])
-    gain = np.where(is_labelled, nearness - to_confuser[i], 0.0)
+    gain = np.where(is_labelled & (nearness > to_confuser[i]), nearness, 0.0)
     assignment = assign_in_turn(i, j, gain, len(candidates), len(bodies))
 
     body, place = np.full(len(clusters), _NONE), np.full(len(clusters), _NONE)

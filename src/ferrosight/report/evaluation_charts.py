@@ -89,14 +89,15 @@ def draw_froc(evaluation: Evaluation) -> Figure:
         axes.plot(x, y, color=colour, drawstyle="steps-post", linewidth=2.0, label=name)
     false, found = detection.false_positives, detection.recall
     axes.errorbar(
-        [false.value], [found.value], xerr=_whiskers([false]), yerr=_whiskers([found]), fmt="o", color=ORANGE, markersize=8,
-        markeredgecolor="white", elinewidth=1.2, zorder=5, label="accepted",
+        [false.value], [found.value], xerr=_whiskers([false]), yerr=_whiskers([found]), fmt="o", color=ORANGE,
+        markersize=8, markeredgecolor="white", elinewidth=1.2, zorder=5, clip_on=False, label="accepted",
     )  # fmt: skip
     axes.set_xscale("symlog", linthresh=1 / n_scans, linscale=0.6)
     highest = max([false.high, *(float(curve.false_per_scan[-1]) for curve in detection.froc)])
     axes.set(xlim=(0, 1.3 * highest), ylim=(0, 1.0))
-    decades = [10.0**k for k in range(int(np.floor(np.log10(1 / n_scans))), 9) if 1 / n_scans <= 10.0**k]
-    axes.xaxis.set_major_locator(FixedLocator([0.0, *decades]))
+    steps = (1.0, 2.0, 5.0) if highest * n_scans < 200 else (1.0,)
+    ticks = [step * 10.0**decade for decade in range(-9, 10) for step in steps]
+    axes.xaxis.set_major_locator(FixedLocator([0.0, *(tick for tick in ticks if tick * n_scans >= 1)]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axes.set_xlabel("false positives per scan")
@@ -113,14 +114,16 @@ def draw_confusers(evaluation: Evaluation) -> Figure:
     places = np.arange(len(confusers))
     rates = [one.accepted for one in confusers]
     values = np.array([rate.value for rate in rates])
-    axes.errorbar(values, places, xerr=_whiskers(rates), fmt="o", color=BLUE, markersize=7, elinewidth=1.5)
+    axes.errorbar(
+        values, places, xerr=_whiskers(rates), fmt="o", color=BLUE, markersize=7, elinewidth=1.5, clip_on=False
+    )
     axes.set(ylim=(-0.6, len(confusers) - 0.4), xlim=(0, 1.1 * max(rate.high for rate in rates)))
     names = []
     for one in confusers:
         inside = f"\non {one.bodies.count} of {one.bodies.total}" if one.bodies.total else ""
         names.append(f"{one.kind}{inside}")
     axes.set_yticks(places, names)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=9)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.set_xlabel("accepted per scan, with 95 % interval")
     return figure
@@ -145,24 +148,28 @@ def draw_calibration(evaluation: Evaluation) -> Figure:
         left.legend(loc="best", frameon=False, fontsize=11, labelcolor=INK)
     left.set_xlabel(title)
     left.set_ylabel("measured over true, less one: median")
-    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.3g} %".replace("-", "−")))
+    left.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{100 * value:+.3g} %".replace("+0 ", "0 ").replace("-", "−"))
+    )
 
-    right = figure.add_axes((0.76, 0.13, 0.215, 0.66))
+    right = figure.add_axes((0.755, 0.13, 0.195, 0.66))
     style_axes(right)
     shares = [one.covered for one in calibration.coverage][::-1]
     places = np.arange(len(shares))
     right.axvline(0.95, color=MUTED, linewidth=0.8, linestyle=(0, (1, 2)))
     if shares:
         values = np.array([share.value for share in shares])
-        right.errorbar(values, places, xerr=_whiskers(shares), fmt="o", color=BLUE, markersize=7, elinewidth=1.5)
+        right.errorbar(
+            values, places, xerr=_whiskers(shares), fmt="o", color=BLUE, markersize=7, elinewidth=1.5, clip_on=False
+        )
         lowest = min(0.9, *(share.low for share in shares))
         right.set(ylim=(-0.6, len(shares) - 0.4), xlim=(max(0.0, lowest - 0.02), 1.005))
     names = [f"{_INTERVALS[one.interval]}\nn = {one.covered.total}" for one in calibration.coverage][::-1]
     right.set_yticks(places, names)
-    right.tick_params(axis="y", length=0)
-    right.xaxis.set_major_locator(MaxNLocator(4))
+    right.tick_params(axis="y", length=0, pad=9)
+    right.xaxis.set_major_locator(MaxNLocator(3))
     right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
-    right.set_xlabel("intervals that hold the truth")
+    right.set_xlabel("that hold the truth")
     return figure
 
 
@@ -187,7 +194,7 @@ def _draw_intervals(
     y = np.array([one.value for one in values])
     axes.errorbar(
         x, y, yerr=_whiskers(values), fmt="o", color=colour, markersize=7, markeredgecolor="white", elinewidth=1.5,
-        label=name,
+        clip_on=False, label=name,
     )  # fmt: skip
 
 
