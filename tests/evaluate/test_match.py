@@ -153,6 +153,12 @@ def test_rows_without_position_and_those_left_out_take_no_part(make_clusters, ma
     assert found.place.tolist() == [-1, -1, 0]
 
 
+def test_a_distance_at_which_everything_is_near_is_refused(make_clusters, make_truth):
+    places = np.random.default_rng(0).random((4000, 3))
+    with pytest.raises(InputError, match="choose a smaller distance"):
+        match_clusters(make_clusters(places), make_truth(places), 10.0)
+
+
 @pytest.mark.parametrize("distance", [0.0, -1.0, np.nan, np.inf])
 def test_a_distance_that_is_none_is_refused(make_clusters, make_truth, distance):
     with pytest.raises(InputError, match="positive number of mm"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -65,8 +66,7 @@ def test_everything_is_written_and_says_what_is_returned(study, tmp_path):
 
 
 def test_a_truth_without_catalogue_is_named_and_counts_nowhere(study, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "sub-01").symlink_to(study / "out" / "sub-01", target_is_directory=True)
+    shutil.copytree(study / "out" / "sub-01", tmp_path / "out" / "sub-01")
     found = evaluate_study(tmp_path / "out", study / "bids")
     assert (found.exit_code, found.without_catalogue, found.without_truth) == (1, ("sub-02",), ())
     assert found.evaluation.visits == ("sub-01",)

@@ -85,7 +85,7 @@ def _show_detection(detection: Detection) -> None:
         print_table(
             [f"true {words}", "found", "of"],
             [
-                [f"{one.low / unit:.3g} to {one.high / unit:.3g}", _share(one.recall), str(one.recall.total)]
+                [f"{_mass(one.low / unit)} to {_mass(one.high / unit)}", _share(one.recall), str(one.recall.total)]
                 for one in detection.by_mass
             ],
         )
@@ -142,6 +142,10 @@ def _show_calibration(calibration: Calibration) -> None:
                 for one in calibration.coverage
             ],
         )
+
+
+def _mass(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _share(share: Share) -> str:

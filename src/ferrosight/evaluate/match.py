@@ -14,6 +14,8 @@ from ferrosight.types import Matching, Table
 
 LABELLED: Final = "labelled"
 _NONE: Final = -1
+#: More than so many mean a distance at which everything is near everything, and memory that no machine has.
+_MOST_PAIRS: Final = 10_000_000
 
 
 def match_clusters(clusters: Table, truth: Table, match_mm: float, use: NDArray[np.bool_] | None = None) -> Matching:
@@ -37,7 +39,7 @@ def match_clusters(clusters: Table, truth: Table, match_mm: float, use: NDArray[
     Raises
     ------
     InputError
-        ``match_mm`` is not a positive number.
+        ``match_mm`` is not a positive number, or so large that nearly everything is within reach of everything.
     """
     if not 0 < match_mm < np.inf:
         raise InputError(f"the matching distance must be a positive number of mm, but is {match_mm:g}.")
@@ -89,7 +91,14 @@ def _find_pairs(
     if not len(places) or not len(bodies):
         none = np.zeros(0, dtype=np.int64)
         return none, none, np.zeros(0), np.zeros(0)
-    near = KDTree(places).query_ball_point(middles, (reach + half_lengths) * (1 + 1e-9))
+    tree, radii = KDTree(places), (reach + half_lengths) * (1 + 1e-9)
+    n_pairs = int(tree.query_ball_point(middles, radii, return_length=True).sum())
+    if n_pairs > _MOST_PAIRS:
+        raise InputError(
+            f"at most {_MOST_PAIRS:,} pairs of a candidate and a body within reach can be matched, but within "
+            f"{match_mm:g} mm there are {n_pairs:,}; choose a smaller distance."
+        )
+    near = tree.query_ball_point(middles, radii)
     j = np.repeat(np.arange(len(bodies)), [len(found) for found in near])
     i = np.array([one for found in near for one in found], dtype=np.int64)
     offset = places[i] - middles[j]
