@@ -51,6 +51,7 @@ def test_no_room_reaches_another_through_the_package(trees: dict[str, ast.Module
         ("numerics", "import ferrosight.physics"),
         ("physics", "import ferrosight.io"),
         ("clusters", "import ferrosight.study"),
+        ("evaluate", "import ferrosight.clusters"),
         ("study", "import ferrosight.cli"),
         ("no_such_room", "import ferrosight.types"),
     ],

@@ -126,15 +126,16 @@ def test_truth_lies_beside_the_scan(tmp_path):
             {"x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0, "moment_am2": -1e-12, "kind": "calcification"},
         ],
     )
-    path = write_truth(Truth(table, seed=42), tmp_path, "01", "d07")
+    path = write_truth(Truth(table, seed=42, voxel_mm=(0.1, 0.2, 0.3)), tmp_path, "01", "d07")
     assert path == tmp_path / "truth" / "sub-01_ses-d07_truth.tsv"
     found = read_table(TRUTH, path)
     for name in TRUTH.names:
         np.testing.assert_array_equal(found[name], table[name])
-    assert json.loads(path.with_suffix(".json").read_text())["Seed"] == 42
+    described = json.loads(path.with_suffix(".json").read_text())
+    assert (described["Seed"], described["VoxelMm"]) == (42, [0.1, 0.2, 0.3])
     assert not (tmp_path / ".bidsignore").exists()
     write_scan(make_scan(subject="02"), tmp_path)
-    write_truth(Truth(table, seed=42), tmp_path, "02")
+    write_truth(Truth(table, seed=42, voxel_mm=(0.1, 0.2, 0.3)), tmp_path, "02")
     assert (tmp_path / ".bidsignore").read_text() == "truth/\n"
 
 

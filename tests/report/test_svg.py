@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from ferrosight.report.svg import BLUE, INK, new_figure, style_axes, to_svg
+import pytest
+
+from ferrosight.errors import InputError
+from ferrosight.report.svg import BLUE, INK, check_figure_path, new_figure, style_axes, to_svg, write_figure
 
 
 def drawing(name: str, alt: str = "a line") -> str:
@@ -50,3 +53,11 @@ def test_the_words_for_those_who_cannot_see_it_are_escaped() -> None:
 
 def test_the_same_drawing_is_the_same_text() -> None:
     assert drawing("one") == drawing("one")
+
+
+def test_a_path_that_cannot_hold_a_plot_is_refused(tmp_path) -> None:
+    check_figure_path(tmp_path / "a.PNG")
+    with pytest.raises(InputError, match="must end in"):
+        check_figure_path(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="make it first"):
+        write_figure(tmp_path / "none" / "a.png", new_figure(1, 1))

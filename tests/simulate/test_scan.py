@@ -123,14 +123,21 @@ def test_truth_tells_what_was_put_in() -> None:
         Sphere((0.4, -0.4, 0.2), 60.0, -1e-6, "calcification"),
         Vein((-0.9, 0.0, 0.0), (0.9, 0.0, 0.1), 40.0, 3e-7),
         Point((0.0, 0.5, -0.3), 3e-12, kind="haemorrhage"),
+        build_graft((0.5, 0.4, -0.2), (60.0, 90.0, 40.0), 1e-11, 7.0, rotation_deg=(10.0, 20.0, 30.0)),
     )
     _, truth = simulate_scan(make_spec(sources=sources), 5)
     table = truth.table
-    assert table["kind"].tolist() == ["labelled", "labelled", "air", "calcification", "vein", "haemorrhage"]
-    assert (np.sign(table["moment_am2"]) == [1, 1, 1, -1, 1, 1]).all()
-    np.testing.assert_array_equal(table["n_cells"], [1, 20, *[math.nan] * 4])
-    np.testing.assert_array_equal(table["iron_pg"], [2.1, 10.7, *[math.nan] * 4])
+    assert table["kind"].tolist() == ["labelled", "labelled", "air", "calcification", "vein", "haemorrhage", "labelled"]
+    assert (np.sign(table["moment_am2"]) == [1, 1, 1, -1, 1, 1, 1]).all()
+    np.testing.assert_array_equal(table["n_cells"], [1, 20, *[math.nan] * 5])
+    np.testing.assert_array_equal(table["iron_pg"], [2.1, 10.7, *[math.nan] * 5])
     assert truth.seed == 5
+    np.testing.assert_allclose(truth.voxel_mm, make_spec().grid.voxel_mm)
+    np.testing.assert_allclose(table["radius_mm"][[0, 2, 3, 4, 5, 6]], [0.0, 0.03, 0.06, 0.04, 0.0, 0.09])
+    assert 0.01 < table["radius_mm"][1] < 0.05  # the farthest cell from the centroid of those drawn within 25 µm
+    axes = np.column_stack([table[f"axis_{a}_mm"] for a in "xyz"])
+    np.testing.assert_allclose(axes[4], [0.9, 0.0, 0.05])
+    assert not np.delete(axes, 4, axis=0).any()
     centroid = np.array([table[a][1] for a in ("x_mm", "y_mm", "z_mm")])
     assert 0 < np.linalg.norm(centroid - (0.3, 0.2, 0.1)) < 0.025
 

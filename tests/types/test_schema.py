@@ -19,7 +19,9 @@ def test_the_clusters_table_is_the_published_one() -> None:
 
 
 def test_the_truth_table_is_the_published_one() -> None:
-    assert " ".join(TRUTH.names) == "x_mm y_mm z_mm moment_am2 iron_pg n_cells kind"
+    assert " ".join(TRUTH.names) == (
+        "x_mm y_mm z_mm moment_am2 iron_pg n_cells kind radius_mm axis_x_mm axis_y_mm axis_z_mm"
+    )
 
 
 @pytest.mark.parametrize("schema", SCHEMAS.values(), ids=SCHEMAS)

@@ -13,6 +13,7 @@ import typer
 from ferrosight import __version__
 from ferrosight.cli.demo import demo
 from ferrosight.cli.doctor import doctor
+from ferrosight.cli.evaluate import evaluate
 from ferrosight.cli.labels import labels
 from ferrosight.cli.limit import limit
 from ferrosight.cli.run import run
@@ -50,6 +51,7 @@ app.command()(demo)
 app.command()(run)
 app.command()(limit)
 app.command()(simulate)
+app.command()(evaluate)
 app.command()(labels)
 app.command()(doctor)
 

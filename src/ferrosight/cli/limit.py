@@ -140,9 +140,9 @@ def limit(
     from ferrosight.types import Protocol, Search
 
     if plot is not None:
-        from ferrosight.report.limit_chart import check_chart_path
+        from ferrosight.report.svg import check_figure_path
 
-        check_chart_path(plot)
+        check_figure_path(plot)
     known = None if label is None else get_label(label)
     asked = Question(
         Protocol(b0_t, _read_times(echo_times_ms, ","), _read_voxel(voxel_mm, ","), snr, r2star),

@@ -3,25 +3,37 @@
 from ferrosight.io.atomic import write_json_atomic, write_text_atomic
 from ferrosight.io.bids import ImageFile, VisitFiles, find_visits, read_bids, read_visit
 from ferrosight.io.bids_write import write_scan, write_study, write_truth
+from ferrosight.io.known_visits import (
+    FoundFiles,
+    KnownVisitFiles,
+    find_known_visits,
+    read_known_visit,
+    read_truth_voxel,
+)
 from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
 from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
 from ferrosight.io.tables import read_table, write_table
 
 __all__ = [
+    "FoundFiles",
     "ImageFile",
+    "KnownVisitFiles",
     "NiftiImage",
     "Participant",
     "Session",
     "VisitFiles",
     "check_out_dir",
+    "find_known_visits",
     "find_visits",
     "output_path",
     "read_bids",
+    "read_known_visit",
     "read_nifti",
     "read_participants",
     "read_sessions",
     "read_table",
+    "read_truth_voxel",
     "read_visit",
     "write_dataset_description",
     "write_json_atomic",

@@ -71,7 +71,8 @@ def write_truth(truth: Truth, out_dir: Path | str, subject: str, session: str = 
     if (Path(out_dir) / "dataset_description.json").exists() and not ignored.exists():
         write_text_atomic(ignored, "truth/\n")
     stem = visit_stem(clean_label("sub", subject), clean_label("ses", session))
-    path, _ = write_table(truth.table, Path(out_dir) / "truth" / f"{stem}_truth.tsv", {"Seed": truth.seed})
+    extra = {"Seed": truth.seed, "VoxelMm": list(truth.voxel_mm)}
+    path, _ = write_table(truth.table, Path(out_dir) / "truth" / f"{stem}_truth.tsv", extra)
     return path
 
 

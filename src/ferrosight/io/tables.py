@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,10 @@ def describe_schema(schema: TableSchema) -> dict[str, Any]:
     return content
 
 
-def read_table(schema: TableSchema, path: Path) -> Table:
+def read_table(schema: TableSchema, path: Path, required: Collection[str] | None = None) -> Table:
     """Read a TSV that has at least the schema's columns, in any order; others are ignored.
+
+    With ``required`` only these columns must be there, and the schema's others are missing values where they are not.
 
     Raises
     ------
@@ -53,11 +55,13 @@ def read_table(schema: TableSchema, path: Path) -> Table:
         Naming the file, and the column and line where that says more.
     """
     header, rows = read_tsv(path)
-    absent = [name for name in schema.names if name not in header]
+    absent = [name for name in schema.names if name not in header and (required is None or name in required)]
     if absent:
         raise BidsError(f"{path} must have the column(s) {', '.join(absent)}, but has {', '.join(header)}.")
     columns: dict[str, NDArray[Any]] = {}
     for column in schema.columns:
+        if column.name not in header:
+            continue
         texts = [row[column.name] for row in rows]
         values = [_from_text(text, column, path, line) for line, text in enumerate(texts, start=2)]
         columns[column.name] = np.array(values)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -16,15 +15,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ferrosight.errors import InputError
-from ferrosight.report.svg import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, new_figure, style_axes
+from ferrosight.report.svg import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, new_figure, style_axes, write_figure
 from ferrosight.types import PowerCurve
 
-FORMATS = (".svg", ".pdf", ".png")
 #: Told apart by colour-blind readers; more curves than these take a scale of colours.
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
-_DPI = 200
 #: Up to this many curves are listed in two lines each.
 _FEW = 7
 
@@ -42,35 +38,18 @@ class LimitCurve:
     iron_per_cell_pg: float | None
 
 
-def check_chart_path(path: Path) -> None:
-    """Raise InputError unless a chart can be written there, judged by its ending and its folder."""
-    if path.suffix.lower() not in FORMATS:
-        raise InputError(f"a plot must end in {', '.join(FORMATS)}, but {path} does not; give it one of these endings.")
-    if not path.parent.is_dir():
-        raise InputError(f"the plot {path} needs a folder to lie in, but there is no {path.parent}; make it first.")
-
-
 def write_limit_chart(path: Path, curves: Sequence[LimitCurve], title: str, subtitle: str) -> None:
     """Write the chart as SVG, PDF or PNG, by the path's ending.
 
     Iron (pg) along the axis, or the moment (fA m²) where a curve has no label; cells above it, where all curves
     have the same load.
     """
-    check_chart_path(path)
-    figure = draw_limit_chart(curves, title, subtitle)
-    # The same numbers give the same bytes, and text stays text.
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-    try:
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "limit", "pdf.fonttype": 42}):
-            figure.savefig(path, dpi=_DPI, metadata=metadata)
-    except OSError as error:
-        raise InputError(f"the plot {path} cannot be written: {error.strerror}.") from None
+    write_figure(path, draw_limit_chart(curves, title, subtitle))
 
 
 def draw_limit_chart(curves: Sequence[LimitCurve], title: str, subtitle: str) -> Figure:
     """The figure of ``write_limit_chart``: one curve says its limit where it is, several in a list beside them."""
     figure = new_figure(8.6, 5.4)
-    figure.patch.set(facecolor="white", alpha=1.0)
     axes = figure.add_axes((0.105, 0.115, 0.865 if len(curves) == 1 else 0.585, 0.60))
     style_axes(axes)
     in_iron = all(curve.am2_per_pg is not None for curve in curves)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from html import escape
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -17,6 +18,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
+
+from ferrosight.errors import InputError
+
+FIGURE_FORMATS = (".svg", ".pdf", ".png")
+_FILE_DPI = 200
 
 INK, MUTED, RULE, SOFT = "#010203", "#616263", "#d1d2d3", "#fdfefd"
 BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY = "#0071b3", "#d55e01", "#009e74", "#cc79a8", "#e69f01", "#56b4e8"
@@ -96,6 +102,34 @@ def to_svg(figure: Figure, alt: str, name: str, overlay: str = "") -> str:
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
     return svg.rstrip().removesuffix("</svg>") + overlay + "</svg>"
+
+
+def check_figure_path(path: Path) -> None:
+    """Raise InputError unless a figure can be written there, judged by its ending and its folder."""
+    if path.suffix.lower() not in FIGURE_FORMATS:
+        endings = ", ".join(FIGURE_FORMATS)
+        raise InputError(f"a plot must end in {endings}, but {path} does not; give it one of these endings.")
+    if not path.parent.is_dir():
+        raise InputError(f"the plot {path} needs a folder to lie in, but there is no {path.parent}; make it first.")
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as SVG, PDF or PNG, by the path's ending, on white.
+
+    Raises
+    ------
+    InputError
+        The path has another ending, or cannot be written to.
+    """
+    check_figure_path(path)
+    figure.patch.set(facecolor="white", alpha=1.0)
+    # The same numbers give the same bytes, and text stays text.
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+    try:
+        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42}):
+            figure.savefig(path, dpi=_FILE_DPI, metadata=metadata)
+    except OSError as error:
+        raise InputError(f"the plot {path} cannot be written: {error.strerror}.") from None
 
 
 def page_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

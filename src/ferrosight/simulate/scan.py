@@ -64,7 +64,7 @@ def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, T
         b0_direction=spec.b0_direction,
         phase_sign=spec.phase_sign,
     )
-    return scan, Truth(Table.from_rows(TRUTH, [row for _, row in placed]), seed)
+    return scan, Truth(Table.from_rows(TRUTH, [row for _, row in placed]), seed, grid.voxel_mm)
 
 
 def place_points(
@@ -85,7 +85,10 @@ def _place(
     """The bodies of a source, along the array's axes, and its row of the truth."""
     if isinstance(source, Point):
         point = place_points(grid, b0, source.position_mm, source.moment_am2, source.core_radius_um)
-        return [point], _row(source.position_mm, source.moment_am2, source.kind, source.iron_pg, source.n_cells)
+        radius_mm = source.core_radius_um * 1e-3
+        return [point], _row(
+            source.position_mm, source.moment_am2, source.kind, radius_mm, source.iron_pg, source.n_cells
+        )
     if isinstance(source, Cells):
         return _place_cells(_scatter(source, rng), grid, b0)
     if isinstance(source, PlacedCells):
@@ -100,7 +103,7 @@ def _place(
             is_sphere=True,
             inside_per_s=source.inside_per_s,
         )
-        return [sphere], _row(source.position_mm, moment, source.kind)
+        return [sphere], _row(source.position_mm, moment, source.kind, source.radius_um * 1e-3)
     if isinstance(source, Ellipsoid):
         return _place_ellipsoid(source, grid, b0, b0_t)
     return _place_vein(source, grid, b0, b0_t)
@@ -124,7 +127,9 @@ def _place_cells(source: PlacedCells, grid: Grid, b0: NDArray[np.float64]) -> tu
     moment = float(source.moments_am2.sum())
     weights = np.abs(source.moments_am2)
     centroid = np.average(source.positions_mm, axis=0, weights=weights if weights.any() else None)
-    return bodies, _row(centroid, moment, source.kind, source.iron_pg, source.n_cells)
+    farthest = float(np.linalg.norm(source.positions_mm - centroid, axis=1).max())
+    radius_mm = farthest + source.cell_core_radius_um * 1e-3
+    return bodies, _row(centroid, moment, source.kind, radius_mm, source.iron_pg, source.n_cells)
 
 
 def _split_into_groups(positions: NDArray[np.float64]) -> list[NDArray[np.int_]]:
@@ -155,7 +160,8 @@ def _place_ellipsoid(
         source.inside_per_s,
     )
     moment = 4 * math.pi / 3 * math.prod(half_axes_m) * source.delta_chi * b0_t / MU0
-    return [body], _row(source.centre_mm, moment, source.kind, source.iron_pg, source.n_cells)
+    radius_mm = max(source.half_axes_um) * 1e-3
+    return [body], _row(source.centre_mm, moment, source.kind, radius_mm, source.iron_pg, source.n_cells)
 
 
 def _place_vein(source: Vein, grid: Grid, b0: NDArray[np.float64], b0_t: float) -> tuple[list[Body], dict[str, Any]]:
@@ -165,11 +171,19 @@ def _place_vein(source: Vein, grid: Grid, b0: NDArray[np.float64], b0_t: float) 
     axis, b0_hz = (ends[1] - ends[0]) / length, GAMMA_HZ_PER_T * b0_t
     body = Tube(ends[0], axis, length, radius, source.delta_chi, b0_hz, b0, source.inside_per_s)
     middle = (np.array(source.start_mm) + np.array(source.end_mm)) / 2
-    return [body], _row(middle, source.delta_chi * np.pi * radius**2 * length * b0_t / MU0, source.kind)
+    moment = source.delta_chi * np.pi * radius**2 * length * b0_t / MU0
+    half_axis = (np.array(source.end_mm) - np.array(source.start_mm)) / 2
+    return [body], _row(middle, moment, source.kind, source.radius_um * 1e-3, axis_mm=half_axis)
 
 
 def _row(
-    position_mm: Any, moment_am2: float, kind: str, iron_pg: float = math.nan, n_cells: float = math.nan
+    position_mm: Any,
+    moment_am2: float,
+    kind: str,
+    radius_mm: float,
+    iron_pg: float = math.nan,
+    n_cells: float = math.nan,
+    axis_mm: Any = (0.0, 0.0, 0.0),
 ) -> dict[str, Any]:
     x, y, z = position_mm
     return {
@@ -180,6 +194,8 @@ def _row(
         "iron_pg": iron_pg,
         "n_cells": n_cells,
         "kind": kind,
+        "radius_mm": radius_mm,
+        **{f"axis_{name}_mm": float(part) for name, part in zip("xyz", axis_mm, strict=True)},
     }
 
 

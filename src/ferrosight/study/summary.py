@@ -120,9 +120,11 @@ def _reduce(values: NDArray[np.float64], choose: Callable[[NDArray[np.float64]],
 
 
 def plain_value(value: Any) -> Any:
-    """A value that JSON knows: tuples become lists, NaN and infinity None."""
+    """A value that JSON knows: tuples and arrays become lists, NaN and infinity None."""
     if isinstance(value, Mapping):
         return {str(key): plain_value(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, tuple | list):
         return [plain_value(item) for item in value]
     if isinstance(value, np.generic):

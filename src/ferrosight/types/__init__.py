@@ -2,6 +2,7 @@
 
 from ferrosight.types.catalogue import Catalogue, FitPatch, NullCalibration
 from ferrosight.types.config import Config
+from ferrosight.types.evaluation import Evaluation, KnownVisit, Matching
 from ferrosight.types.evidence import EvidenceMap
 from ferrosight.types.field import AxisSupport, FieldMap, Noise
 from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
@@ -27,14 +28,17 @@ __all__ = [
     "Column",
     "Config",
     "DetectionLimit",
+    "Evaluation",
     "EvidenceMap",
     "FieldMap",
     "FitPatch",
     "Flag",
     "Grid",
     "IronPerCell",
+    "KnownVisit",
     "Label",
     "LimitMap",
+    "Matching",
     "Noise",
     "NullCalibration",
     "PhaseSign",

@@ -9,7 +9,7 @@ from typing import Literal
 Dtype = Literal["string", "number", "integer", "boolean"]
 
 #: Version of every table's layout. A column is added with a minor step, renamed or removed never.
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,11 @@ TRUTH = TableSchema(
         Column("iron_pg", "pg", "number", "Mass of iron; n/a for what is not iron."),
         Column("n_cells", "1", "number", "Number of labelled cells; n/a for what is not a labelled cluster."),
         Column("kind", "", "string", "labelled, vein, haemorrhage, air or calcification."),
+        Column("radius_mm", "mm", "number", "How far the body reaches from its place or, where it has one, its axis."),
+        *(
+            Column(f"axis_{a}_mm", "mm", "number", f"Along {a}, from the middle of a vein to its end; 0 without axis.")
+            for a in "xyz"
+        ),
     ),
 )
 
