@@ -1,6 +1,6 @@
 """A real brain without labelled cells, as it is and with clusters put into it: what is accepted, what is missed, why.
 
-    FERROSIGHT_DATA=... uv run python benchmarks/brain_injection.py [--seed N] [--n 16] [--n-single 12]
+    FERROSIGHT_DATA=... uv run python benchmarks/brain_injection.py [--seed N] [--n 16] [--n-single 12] [--resume]
 
 1 ng of iron stands for 9.36e-11 A m²: the saturated ferumoxides of ``physics.labels``, 93.6 A m² per kg of iron.
 Echo times and field strength of the scan are assumptions of its own sidecar, so masses are too; d' is not.
@@ -14,7 +14,10 @@ the scan does not state its sign of phase, and its strongest dipoles, which are 
 scan is analysed with the sign unknown, as it comes (the configuration of the scan as it is), and with it stated. A
 cluster is found if something accepted lies within two mean voxel edges. q borrows strength from other clusters: what
 would be accepted alone is what nothing but its score could reject and whose own ``expected_false`` is at most q.
-Single: one cluster per analysis, of d' 10 to 30, sign unknown: nothing is borrowed.
+Single: one cluster per analysis, of d' 10 to 30 (half of them by noise, half beside structure), sign unknown:
+nothing is borrowed.
+
+Rows are written as they come; with --resume those of the same seed are kept, and only what is missing is run.
 
 d' is the moment over the error that a fit at its place would have, position and smooth background free:
     noise       the error from the scan's measured noise, its correlation included
@@ -31,6 +34,7 @@ import argparse
 import collections
 import dataclasses
 import itertools
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -65,9 +69,11 @@ from ferrosight.types import Catalogue, FieldMap, PhaseSign, Scan
 from ferrosight.types.config import ClustersConfig, FieldConfig
 
 Row = dict[str, Any]
+Job = tuple[str, float, int, int]
 
 LABEL = "ferumoxides"
 KG_PER_NG = 1e-12
+ROWS = OUT / "brain_injection_rows.jsonl"
 MASSES_NG = (0.3, 0.65, 1.4, 3.0, 6.5, 14.0, 30.0)
 PER_RUN = 8
 APART_EDGES, MATCH_EDGES = 20.0, 2.0
@@ -79,6 +85,9 @@ SINGLE_D_PRIME = (10.0, 30.0)
 FALSE_PER_SCAN = ClustersConfig().q
 STATED = PhaseSign.POSITIVE
 SIGNS = {"unknown": PhaseSign.UNKNOWN, "stated": STATED}
+#: Clusters alone in their scan, by what their d' is drawn: noise, or the tissue's structure too.
+SINGLES = ("single, noise", "single, structure")
+KINDS = ("several", *SINGLES)
 D_PRIME_BINS = (0.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 60.0, np.inf)
 
 
@@ -105,18 +114,18 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=20261124)
     parser.add_argument("--n", type=int, default=16, help="clusters per mass")
-    parser.add_argument("--n-single", type=int, default=12, help="analyses with one cluster of d' 10 to 30")
+    parser.add_argument("--n-single", type=int, default=12, help="analyses with one cluster, by each kind of d'")
+    parser.add_argument("--resume", action="store_true", help="keep the rows of an earlier run")
     options = parser.parse_args()
     start = time.perf_counter()
     with limit_cpus(2):
         brain = read_brain()
-        rng = np.random.default_rng(options.seed)
         print(f"seed {options.seed}, {options.n} clusters per mass, 1 ng stands for {brain.am2_per_ng:.3g} A m²")
         as_it_is = {name: describe_scan(brain, sign) for name, sign in SIGNS.items()}
         for name, summary in as_it_is.items():
             print(f"\nas it is, sign {name}")
             print_table({f"  {what}": value for what, value in summary.items()})
-        rows = inject_several(brain, options.n, rng) + inject_singles(brain, options.n_single, rng)
+        rows = run_jobs(brain, list_jobs(options.n, options.n_single), options.seed, options.resume)
     measured = {f"real brain as it is, sign {name}, accepted": str(s["accepted"]) for name, s in as_it_is.items()}
     measured |= report(rows)
     print_table({"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)})
@@ -176,29 +185,46 @@ def describe_scan(brain: Brain, sign: PhaseSign) -> Row:
     }
 
 
-def inject_several(brain: Brain, n: int, rng: np.random.Generator) -> list[Row]:
+def list_jobs(n: int, n_single: int) -> list[Job]:
+    """Every scan to inject into and analyse: (kind, its mass in ng or 0, its number among its like, clusters)."""
+    several = [("several", ng, i, min(PER_RUN, n - i * PER_RUN)) for ng in MASSES_NG for i in range(-(-n // PER_RUN))]
+    return several + [(kind, 0.0, i, 1) for i in range(n_single) for kind in SINGLES]
+
+
+def run_jobs(brain: Brain, jobs: list[Job], seed: int, resume: bool) -> list[Row]:
+    """Rows of every job, drawn from the seed and the job alone; each written once it is done."""
+    OUT.mkdir(exist_ok=True)
+    if not resume:
+        ROWS.unlink(missing_ok=True)
+    known = [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
+    rows = [row for row in known if row["seed"] == seed and tuple(row["job"]) in jobs]
+    done = {tuple(row["job"]) for row in rows}
+    for job in jobs:
+        if job not in done:
+            kind, ng, i, n = job
+            rng = np.random.default_rng([seed, KINDS.index(kind), round(1e3 * ng), i])
+            new = inject_several(brain, ng, n, rng) if kind == "several" else inject_single(brain, kind, rng)
+            new = [{"seed": seed, "job": job, **row} for row in new]
+            with ROWS.open("a") as file:
+                file.writelines(json.dumps(row) + "\n" for row in new)
+            rows += new
+    return rows
+
+
+def inject_several(brain: Brain, ng: float, n: int, rng: np.random.Generator) -> list[Row]:
     """Rows of clusters that share a scan with others of their mass."""
-    rows = []
-    for ng in MASSES_NG:
-        done = 0
-        while done < n:
-            sites = draw_sites(brain, min(PER_RUN, n - done), rng)
-            rows += run_scan(brain, sites, np.full(len(sites), ng * brain.am2_per_ng), "several")
-            done += len(sites)
-    return rows
+    sites = draw_sites(brain, n, rng)
+    return run_scan(brain, sites, np.full(len(sites), ng * brain.am2_per_ng), "several")
 
 
-def inject_singles(brain: Brain, n: int, rng: np.random.Generator) -> list[Row]:
-    """Rows of clusters alone in their scan, their d' (noise) drawn evenly in its logarithm."""
-    rows = []
-    for _ in range(n):
-        sites = draw_sites(brain, 1, rng)
-        target = np.exp(rng.uniform(*np.log(SINGLE_D_PRIME)))
-        moments = np.full(1, brain.am2_per_ng)
-        for _ in range(4):
-            moments *= target / measure_d_prime(brain, sites, moments)[0]
-        rows += run_scan(brain, sites, moments, "single")
-    return rows
+def inject_single(brain: Brain, kind: str, rng: np.random.Generator) -> list[Row]:
+    """The row of a cluster alone in its scan, its d' of one kind drawn evenly in its logarithm."""
+    sites = draw_sites(brain, 1, rng)
+    target = np.exp(rng.uniform(*np.log(SINGLE_D_PRIME)))
+    moments = np.full(1, brain.am2_per_ng)
+    for _ in range(8):
+        moments *= target / measure_d_prime(brain, sites, moments)[SINGLES.index(kind)]
+    return run_scan(brain, sites, moments, kind)
 
 
 def draw_sites(brain: Brain, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -380,10 +406,9 @@ def report(rows: list[Row]) -> dict[str, str]:
                     print(f"  {low:g} to {high:g}: {share(part, 'accepted')}; alone {share(part, 'alone')}")
         for by in ("d_noise", "d_structure"):
             measured |= report_detectable([row for row in some if row[by] >= D_PRIME], f"sign {name}, several", by)
-    singles = [row for row in rows if row["kind"] == "single"]
-    if singles:
-        for by in ("d_noise", "d_structure"):
-            measured |= report_detectable([row for row in singles if row[by] >= D_PRIME], "sign unknown, single", by)
+    for kind, by in zip(SINGLES, ("d_noise", "d_structure"), strict=True):
+        singles = [row for row in rows if row["kind"] == kind and row[by] >= 0.99 * D_PRIME]
+        measured |= report_detectable(singles, "sign unknown, single", by)
     return measured
 
 
@@ -479,8 +504,10 @@ def plot(rows: list[Row]) -> None:
     left.plot(MASSES_NG, expected, "k:", label="beside the tissue's structure, at the scan's threshold")
     x = np.geomspace(1, 300, 200)
     right.plot(x, stats.norm.sf(threshold - x), "k--", label="Gaussian, noise alone")
-    singles = [row for row in rows if row["kind"] == "single"]
-    right.plot([r["d_noise"] for r in singles], [r["accepted"] for r in singles], "k|", ms=12, label="single clusters")
+    for kind, by, mark in zip(SINGLES, ("d_noise", "d_structure"), ("k|", "C2|"), strict=True):
+        singles = [row for row in rows if row["kind"] == kind]
+        label = f"single clusters at their d' ({by.removeprefix('d_')})"
+        right.plot([r[by] for r in singles], [r["accepted"] for r in singles], mark, ms=12, label=label)
     right.axvline(D_PRIME, color="0.8")
     left.set(xlabel=f"iron (ng; {LABEL})", ylabel="share found")
     right.set(xlabel="d' (moment over the error that noise alone gives its fit)")

@@ -244,54 +244,67 @@ def _add_scaled(total, scale, part):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _place_nodes(q, shift, weights, slopes, node):  # type: ignore[no-untyped-def]
+def _line(t, weights, slopes):  # type: ignore[no-untyped-def]
+    """The same with the nodes at 0 and 1 alone."""
+    weights[1], weights[2] = 1.0 - t, t
+    slopes[1], slopes[2] = -1.0, 1.0
+
+
+@njit(cache=True, fastmath=True)
+def _place_nodes(q, shift, span, weights, slopes, node):  # type: ignore[no-untyped-def]
     """Interpolation weights and their slopes (4, 4): rows are the three axes, then the level.
 
-    Fills ``node`` (3,) and returns the level of the second of the four points, and |q| within the table. A
-    source of negative q is inverted: F(-q, Δ) is the conjugate of F(q, -Δ), whatever the point spread.
+    Fills ``node`` (3,) and returns the level of the second of the four points, and |q| within the table; with
+    ``span`` 2 only the second and the third point have weights. A source of negative q is inverted: F(-q, Δ) is the
+    conjugate of F(q, -Δ), whatever the point spread.
     """
     bounded = min(max(abs(q), Q_MIN), Q_MAX)
     side = -1.0 if q < 0 else 1.0
+    beyond = span // 2 - 1
     t = np.log(bounded / Q_MIN) / _LOG_STEP
-    level = min(max(int(t), 1), N_LEVELS - 3)
-    _lagrange(t - level, weights[3], slopes[3])
+    level = min(max(int(t), beyond), N_LEVELS - 2 - beyond)
+    if span == 2:
+        _line(t - level, weights[3], slopes[3])
+    else:
+        _lagrange(t - level, weights[3], slopes[3])
     for axis in range(3):
         u = (side * shift[axis] - _FIRST_NODE) * NODES_PER_VOXEL
-        node[axis] = min(max(int(u), 1), N_NODES - 3)
-        _lagrange(u - node[axis], weights[axis], slopes[axis])
+        node[axis] = min(max(int(u), beyond), N_NODES - 2 - beyond)
+        if span == 2:
+            _line(u - node[axis], weights[axis], slopes[axis])
+        else:
+            _lagrange(u - node[axis], weights[axis], slopes[axis])
     return level, bounded
 
 
 @njit(cache=True, fastmath=True)
 def interpolate_value(values, matrix, edges, voxels, q, shift, signal):  # type: ignore[no-untyped-def]
     """F alone at every voxel of a window: ``interpolate_signal`` without derivatives, three times as fast."""
+    interpolate_value_over(values, matrix, edges, voxels, q, shift, 4, signal)
+
+
+@njit(cache=True, fastmath=True)
+def interpolate_value_over(values, matrix, edges, voxels, q, shift, span, signal):  # type: ignore[no-untyped-def]
+    """``interpolate_value`` over ``span`` points per axis: 4, or 2 for a rough value at a fraction of the time."""
     n = len(voxels)
     w = np.empty((4, 4))
     s = np.empty((4, 4))
     node = np.empty(3, np.int64)
-    level, bounded = _place_nodes(q, shift, w, s, node)
+    level, bounded = _place_nodes(q, shift, span, w, s, node)
     total = np.zeros(2 * n, np.float32)
-    for d in range(4):
-        for a in range(4):
-            for b in range(4):
-                for c in range(4):
+    first, end = 2 - span // 2, 2 + span // 2
+    for d in range(first, end):
+        for a in range(first, end):
+            for b in range(first, end):
+                for c in range(first, end):
                     weight = np.float32(w[3, d] * w[0, a] * w[1, b] * w[2, c])
                     block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c]
                     _add_scaled(total, weight, block.view(np.float32))
-    side = -1.0 if q < 0 else 1.0
-    part = min(abs(q) / Q_MIN, 1.0)
-    for v in range(n):
-        phase = demodulating_phase(
-            bounded,
-            matrix,
-            (voxels[v, 0] - side * shift[0]) * edges[0],
-            (voxels[v, 1] - side * shift[1]) * edges[1],
-            (voxels[v, 2] - side * shift[2]) * edges[2],
-        )
-        sine, cosine = sin_cos(phase)
-        f = complex(total[2 * v], total[2 * v + 1]) * complex(cosine, sine)
-        # A source weaker than the table only turns the phase: F - 1 is proportional to q.
-        signal[v] = 1.0 + part * (f - 1.0)
+    turns = np.empty((6, n), np.float32)
+    _demodulate_window(matrix, edges, voxels, -1.0 if q < 0 else 1.0, bounded, shift, turns)
+    _turn_window(total, turns[0], turns[1], signal.view(np.float32))
+    if abs(q) < Q_MIN:
+        _weaken(abs(q) / Q_MIN, signal)
     if q < 0:
         _invert_window(signal)
 
@@ -304,24 +317,31 @@ def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):
     voxel, within ±0.75. Fills ``signal`` (n,) with F and ``slopes`` (4, n) with its derivatives by q and by
     the three components of ``shift``.
     """
+    interpolate_signal_over(values, matrix, edges, voxels, q, shift, 4, signal, slopes)
+
+
+@njit(cache=True, fastmath=True)
+def interpolate_signal_over(values, matrix, edges, voxels, q, shift, span, signal, slopes):  # type: ignore[no-untyped-def]
+    """``interpolate_signal`` over ``span`` points per axis: 4, or 2 for rough values at a fraction of the time."""
     n = len(voxels)
     w = np.empty((4, 4))
     s = np.empty((4, 4))
     node = np.empty(3, np.int64)
-    level, bounded = _place_nodes(q, shift, w, s, node)
+    level, bounded = _place_nodes(q, shift, span, w, s, node)
     w32, s32 = w.astype(np.float32), s.astype(np.float32)
     # Rows: F, and its slopes by level, x, y, z; summed one axis at a time, innermost first.
     by_z = np.empty((2, 2 * n), np.float32)
     by_y = np.empty((3, 2 * n), np.float32)
     by_x = np.empty((4, 2 * n), np.float32)
     total = np.zeros((5, 2 * n), np.float32)
-    for d in range(4):
+    first, end = 2 - span // 2, 2 + span // 2
+    for d in range(first, end):
         by_x[:] = 0.0
-        for a in range(4):
+        for a in range(first, end):
             by_y[:] = 0.0
-            for b in range(4):
+            for b in range(first, end):
                 by_z[:] = 0.0
-                for c in range(4):
+                for c in range(first, end):
                     block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c].view(np.float32)
                     _add_scaled(by_z[0], w32[2, c], block)
                     _add_scaled(by_z[1], s32[2, c], block)
@@ -344,48 +364,82 @@ def _remodulate(total, matrix, edges, voxels, q, bounded, shift, signal, slopes)
     """Put the demodulating phase back, with its derivatives, and take the sign and the weak limit of q."""
     n = len(voxels)
     side = -1.0 if q < 0 else 1.0
-    inner = softening(bounded)
-    inner5 = inner**5
-    inner5_q = 1.25 * inner5 / bounded if inner > _LEAST_SOFTENING else 0.0
-    part = min(abs(q) / Q_MIN, 1.0)
-    weak = abs(q) < Q_MIN
-    for v in range(n):
-        x = (voxels[v, 0] - side * shift[0]) * edges[0]
-        y = (voxels[v, 1] - side * shift[1]) * edges[1]
-        z = (voxels[v, 2] - side * shift[2]) * edges[2]
-        mx = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z
-        my = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z
-        mz = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2] * z
-        form = x * mx + y * my + z * mz
-        r2 = x * x + y * y + z * z
-        r3 = r2 * np.sqrt(r2)
-        scale = 1.0 / (r2 * r3 + inner5)
-        kernel = form * scale
-        phase = bounded * kernel
-        by_q = kernel * (1.0 - bounded * inner5_q * scale)
-        radial = 5.0 * r3 * kernel
-        by_x = -bounded * scale * (2.0 * mx - radial * x) * edges[0]
-        by_y = -bounded * scale * (2.0 * my - radial * y) * edges[1]
-        by_z = -bounded * scale * (2.0 * mz - radial * z) * edges[2]
-        sine, cosine = sin_cos(phase)
-        turn = complex(cosine, sine)
-        f = complex(total[0, 2 * v], total[0, 2 * v + 1]) * turn
-        f_q = complex(total[1, 2 * v], total[1, 2 * v + 1]) * turn / (bounded * _LOG_STEP) + 1j * by_q * f
-        f_x = complex(total[2, 2 * v], total[2, 2 * v + 1]) * turn * NODES_PER_VOXEL + 1j * by_x * f
-        f_y = complex(total[3, 2 * v], total[3, 2 * v + 1]) * turn * NODES_PER_VOXEL + 1j * by_y * f
-        f_z = complex(total[4, 2 * v], total[4, 2 * v + 1]) * turn * NODES_PER_VOXEL + 1j * by_z * f
-        # A source weaker than the table only turns the phase: F - 1 is proportional to q.
-        signal[v] = 1.0 + part * (f - 1.0)
-        slopes[0, v] = (f - 1.0) / Q_MIN if weak else f_q
-        slopes[1, v] = part * f_x
-        slopes[2, v] = part * f_y
-        slopes[3, v] = part * f_z
+    part = np.float32(min(abs(q) / Q_MIN, 1.0))
+    # Rows: cosine and sine of the phase, and the phase's derivatives by q, x, y, z.
+    turns = np.empty((6, n), np.float32)
+    _demodulate_window(matrix, edges, voxels, side, bounded, shift, turns)
+    cosine, sine = turns[0], turns[1]
+    f = signal.view(np.float32)
+    _turn_window(total[0], cosine, sine, f)
+    per_q = np.float32(1.0 / (bounded * _LOG_STEP))
+    for p in range(4):
+        by, along = slopes[p].view(np.float32), turns[2 + p]
+        scale = per_q if p == 0 else part * np.float32(NODES_PER_VOXEL)
+        more = np.float32(1.0) if p == 0 else part
+        row = total[1 + p]
+        for v in range(n):
+            a, b = row[2 * v], row[2 * v + 1]
+            by[2 * v] = scale * (a * cosine[v] - b * sine[v]) - more * along[v] * f[2 * v + 1]
+            by[2 * v + 1] = scale * (a * sine[v] + b * cosine[v]) + more * along[v] * f[2 * v]
+    if abs(q) < Q_MIN:
+        for v in range(n):
+            slopes[0, v] = (signal[v] - 1.0) / Q_MIN
+        _weaken(abs(q) / Q_MIN, signal)
     if q < 0:
         _invert_window(signal)
         for p in range(4):
             _invert_window(slopes[p])
             for v in range(n):
                 slopes[p, v] = -slopes[p, v]
+
+
+@njit(cache=True, fastmath=True)
+def _weaken(part, signal):  # type: ignore[no-untyped-def]
+    """F of a source weaker than the table only turns the phase: F - 1 is proportional to q."""
+    for v in range(len(signal)):
+        signal[v] = 1.0 + part * (signal[v] - 1.0)
+
+
+@njit(cache=True, fastmath=True)
+def _turn_window(values, cosine, sine, out):  # type: ignore[no-untyped-def]
+    """Complex values (real and imaginary parts in turn) times cosine + i sine."""
+    for v in range(len(cosine)):
+        a, b = values[2 * v], values[2 * v + 1]
+        out[2 * v] = a * cosine[v] - b * sine[v]
+        out[2 * v + 1] = a * sine[v] + b * cosine[v]
+
+
+@njit(cache=True, fastmath=True)
+def _demodulate_window(matrix, edges, voxels, side, bounded, shift, turns):  # type: ignore[no-untyped-def]
+    """Cosine and sine of ``demodulating_phase`` at every voxel, and the phase's derivatives by q, x, y, z (6, n)."""
+    n = len(voxels)
+    inner = softening(bounded)
+    inner5 = inner**5
+    inner5_q = 1.25 * inner5 / bounded if inner > _LEAST_SOFTENING else 0.0
+    xx, yy, zz = matrix[0, 0], matrix[1, 1], matrix[2, 2]
+    xy, xz, yz = matrix[0, 1], matrix[0, 2], matrix[1, 2]
+    at = np.empty((3, n))
+    for axis in range(3):
+        for v in range(n):
+            at[axis, v] = (voxels[v, axis] - side * shift[axis]) * edges[axis]
+    for v in range(n):
+        x, y, z = at[0, v], at[1, v], at[2, v]
+        mx = xx * x + xy * y + xz * z
+        my = xy * x + yy * y + yz * z
+        mz = xz * x + yz * y + zz * z
+        form = x * mx + y * my + z * mz
+        r2 = x * x + y * y + z * z
+        r3 = r2 * np.sqrt(r2)
+        scale = 1.0 / (r2 * r3 + inner5)
+        kernel = form * scale
+        radial = 5.0 * r3 * kernel
+        sine, cosine = sin_cos(bounded * kernel)
+        turns[0, v] = cosine
+        turns[1, v] = sine
+        turns[2, v] = kernel * (1.0 - bounded * inner5_q * scale)
+        turns[3, v] = -bounded * scale * (2.0 * mx - radial * x) * edges[0]
+        turns[4, v] = -bounded * scale * (2.0 * my - radial * y) * edges[1]
+        turns[5, v] = -bounded * scale * (2.0 * mz - radial * z) * edges[2]
 
 
 @njit(cache=True, fastmath=True)
