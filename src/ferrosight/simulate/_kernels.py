@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -45,27 +47,58 @@ def add_dipoles(
 
 
 @njit(cache=True, nogil=True)
-def average_linear_phase(
-    field: FloatArray, gradient: FloatArray, decay: FloatArray, cell: FloatArray, turns: FloatArray
-) -> NDArray[np.complex128]:
-    """Mean (echo, n) of exp(2πi f·t - R|t|) over cells of edges ``cell`` (3,) in which the field is linear.
+def _sum_cells(values: NDArray[Any], first: int, last: int, turn: float) -> complex:
+    """Sum of the shares of some cells times their mean signal, see ``average_cells``."""
+    real, imaginary = 0.0, 0.0
+    for i in range(first, last):
+        decay = float(values[i, 4])
+        if np.isinf(decay):
+            continue
+        size = float(values[i, 5])
+        if decay != 0.0:
+            size *= np.exp(-decay * abs(turn))
+        for axis in range(3):
+            half = np.pi * turn * values[i, 1 + axis]
+            h2 = half * half
+            # the series is right to 3e-6 there, and most cells are
+            size *= np.sin(half) / half if h2 > 1 else 1 - h2 / 6 * (1 - h2 / 20 * (1 - h2 / 42))
+        phase = 2 * np.pi * turn * values[i, 0]
+        real += size * np.cos(phase)
+        imaginary += size * np.sin(phase)
+    return complex(real, imaginary)
 
-    R is ``decay`` (n,), s⁻¹: infinite in voids.
+
+@njit(cache=True, nogil=True)
+def average_cells(values: NDArray[Any], starts: NDArray[np.int64], turns: FloatArray) -> NDArray[np.complex128]:
+    """Mean (echo, n) of exp(2πi f·t - R|t|) over boxes, each of the cells from one of ``starts`` (n + 1,) to the next.
+
+    ``values`` (cell, 6): the field, its change from one face of the cell to the opposite one along each axis (Hz;
+    linear), R (s⁻¹; infinite in voids), and the cell's share of its box.
     """
-    result = np.zeros((len(turns), len(field)), dtype=np.complex128)
+    result = np.empty((len(turns), len(starts) - 1), dtype=np.complex128)
     for e in range(len(turns)):
-        for i in range(len(field)):
-            if np.isinf(decay[i]):
-                continue
-            size = np.exp(-decay[i] * abs(turns[e])) if decay[i] != 0.0 else 1.0
-            for axis in range(3):
-                half = np.pi * turns[e] * gradient[i, axis] * cell[axis]
-                h2 = half * half
-                # the series is right to 3e-6 there, and most cells are
-                size *= np.sin(half) / half if h2 > 1 else 1 - h2 / 6 * (1 - h2 / 20 * (1 - h2 / 42))
-            phase = 2 * np.pi * turns[e] * field[i]
-            result[e, i] = complex(size * np.cos(phase), size * np.sin(phase))
+        for n in range(len(starts) - 1):
+            result[e, n] = _sum_cells(values, starts[n], starts[n + 1], turns[e])
     return result
+
+
+@njit(cache=True, nogil=True)
+def add_deviations(
+    values: NDArray[Any],
+    starts: NDArray[np.int64],
+    weights: NDArray[np.float32],
+    places: NDArray[np.int32],
+    turn: float,
+    total: NDArray[np.float32],
+) -> None:
+    """Add weight (n,) times the mean over each box less 1 at its place (n,) in ``total`` (2, all), real and imaginary.
+
+    ``values`` and ``starts`` as in ``average_cells``.
+    """
+    for n in range(len(places)):
+        mean = _sum_cells(values, starts[n], starts[n + 1], turn)
+        total[0, places[n]] += weights[n] * (mean.real - 1)
+        total[1, places[n]] += weights[n] * mean.imag
 
 
 @njit(cache=True, nogil=True)

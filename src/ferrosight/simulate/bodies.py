@@ -23,6 +23,9 @@ HZ_M3_PER_AM2 = GAMMA_HZ_PER_T * MU0 / (4 * np.pi)
 #: 2 % of their own field, and swarms side by side each in a way of their own.
 _SWARM_RADII = 6.0
 
+#: Nearer to a point than this its far field grows no more: it is taken out of sums again, and has to leave no trace.
+_FAR_FLOOR_M = 1e-7
+
 #: Of a field A(3cos²θ-1)/r³ the largest second derivative is 24A/r⁵ (on the axis).
 _CURVATURE = 24.0
 
@@ -116,7 +119,7 @@ class Swarm(Body):
 
     def far_field(self, points: FloatArray) -> FloatArray:
         result = np.zeros(len(points))
-        floor = max(self.core_m, 1e-9)
+        floor = max(self.core_m, _FAR_FLOOR_M)
         far = self._is_far(points)
         near = np.zeros(int((~far).sum()))
         add_far_dipoles(points[~far], self.positions_m, self.amplitudes, floor, self.b0, near)
