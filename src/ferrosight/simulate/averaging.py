@@ -36,10 +36,10 @@ THREADS = 2
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells of boxes, as ``average_cells`` takes them: ``values`` (cell, 6), and where each box begins (n + 1,)."""
+    """Cells of boxes as ``average_cells`` takes them: ``values`` (cell, 6 or 4), and where each box begins (n + 1,)."""
 
     values: NDArray[Any]
-    starts: NDArray[np.int64]
+    starts: NDArray[Any]
 
 
 def average_over_boxes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,17 +23,17 @@ Voxels = tuple[int, int, int]
 TILE_VOXELS = 8
 
 #: Bodies at least so many voxels from a tile have fields that cubic interpolation between its voxels follows.
-_DIRECT_VOXELS = 5.0
+_DIRECT_VOXELS = 4.0
 
 #: Voxels beyond a place whose values interpolation there needs.
 _MARGIN = 2
 
 #: Fades, in voxels beyond the reach (or half of it) of a body, from 1 to 0, of the coarser cells and of the finer ones;
 #: interpolation between voxels softens them further.
-_FADE_AROUND, _FADE_NEXT_TO = (1.0, 3.0), (0.5, 1.5)
+_FADE_AROUND, _FADE_NEXT_TO = (0.5, 2.0), (0.0, 1.0)
 
 #: Weight below which a fine cell is left out.
-_LEAST_WEIGHT = 1e-3
+_LEAST_WEIGHT = 2e-3
 
 #: The low-pass that takes fine cells to half voxels: its half length in voxels, and its Kaiser window's shape (60 dB).
 _FILTER_VOXELS = 4.0
@@ -66,15 +66,28 @@ class NearBodies:
     weight: NDArray[np.float32]
     blocks: tuple[_Block, ...]
 
-    def deviate(self, turn_s: float) -> NDArray[np.complex64]:
-        """E - 1, weighted, on half voxels (2x, 2y, 2z), the first of which is the first voxel; periodic."""
-        total = np.zeros(tuple(2 * n for n in self.weight.shape), dtype=np.complex64)
+    def deviate(self, turn_s: float, start: int, stop: int) -> NDArray[np.float32]:
+        """E - 1, weighted, on half voxels (2, x, 2y, 2z), real and imaginary; periodic.
+
+        The first half voxel is the first voxel; along x only those from ``start`` up to but without ``stop``.
+        """
+        nx, ny, nz = (2 * n for n in self.weight.shape)
+        total = np.zeros((2, stop - start, ny, nz), dtype=np.float32)
+        seen = []
+        for block in self.blocks:
+            along_x = [(a, b) for a, b in _wrap(*_reach_half_voxels(block, 0), nx) if a.start < stop and a.stop > start]
+            if along_x:
+                seen.append((block, [_clip_pair(*pair, start, stop) for pair in along_x]))
         with ThreadPoolExecutor(THREADS) as pool:
-            for start in range(0, len(self.blocks), _BATCH):
-                batch = self.blocks[start : start + _BATCH]
+            for begin in range(0, len(seen), _BATCH):
+                batch = seen[begin : begin + _BATCH]
+                filtered = pool.map(lambda one: _filter_block(one[0], turn_s), batch)
                 # added in their order, lest rounding depends on which thread is first
-                for block, filtered in zip(batch, pool.map(lambda one: _filter_block(one, turn_s), batch), strict=True):
-                    _add_periodic(total, filtered, _half_voxels(block))
+                for (block, along_x), part in zip(batch, filtered, strict=True):
+                    along_y, along_z = (_wrap(*_reach_half_voxels(block, a), n) for a, n in ((1, ny), (2, nz)))
+                    for pieces in product(along_x, along_y, along_z):
+                        target, source = (tuple(slices) for slices in zip(*pieces, strict=True))
+                        total[:, *target] += part[:, *source]
         return total
 
 
@@ -211,10 +224,13 @@ def _sample_block(
 
 
 def _join(parts: list[tuple[Index, Cells]]) -> tuple[Index, Cells]:
-    """The boxes of all parts, in the order in which they come, and their cells."""
+    """The boxes of all parts, in the order in which they come, and their cells, in little memory."""
     counts = np.concatenate([np.diff(cells.starts) for _, cells in parts])
-    values = np.concatenate([cells.values.astype(np.float32) for _, cells in parts])
-    return np.concatenate([boxes for boxes, _ in parts]), Cells(values, np.concatenate([[0], np.cumsum(counts)]))
+    values = np.concatenate([cells.values for _, cells in parts]).astype(np.float32)
+    if not values[:, 4].any() and np.allclose(values[:, 5] * np.repeat(counts, counts), 1):
+        values = values[:, :4].copy()
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return np.concatenate([boxes for boxes, _ in parts]), Cells(values, starts)
 
 
 def _interpolate(
@@ -247,10 +263,10 @@ def _lagrange_weights(offsets: FloatArray) -> FloatArray:
     return np.asarray(np.where(x < 1, inner, np.where(x < 2, outer, 0.0)))
 
 
-def _half_voxels(block: _Block) -> tuple[int, int, int]:
-    """The first half voxel along each axis that a block's filter reaches."""
-    x, y, z = (2 * a + _filter_matrix(n, block.per_voxel)[0] for a, n in zip(block.first, block.shape, strict=True))
-    return x, y, z
+def _reach_half_voxels(block: _Block, axis: int) -> tuple[int, int]:
+    """The first half voxel along an axis that a block's filter reaches, and how many."""
+    first, matrix = _filter_matrix(block.shape[axis], block.per_voxel)
+    return 2 * block.first[axis] + first, len(matrix)
 
 
 def _filter_block(block: _Block, turn_s: float) -> NDArray[np.float32]:
@@ -286,24 +302,21 @@ def _filter_taps(offsets: FloatArray, per_voxel: int) -> FloatArray:
     return np.asarray(taps[inverse].reshape(offsets.shape))
 
 
-def _add_periodic(total: NDArray[np.complex64], part: NDArray[np.float32], first: Voxels) -> None:
-    """Add (2, x, y, z), real and imaginary, from ``first`` on, which may be beyond the edges."""
-    pieces = [list(_wrap(a, n, size)) for a, n, size in zip(first, part.shape[1:], total.shape, strict=True)]
-    for places in product(*pieces):
-        target = total[tuple(to for _, to in places)]
-        source = part[(slice(None), *(of for of, _ in places))]
-        target.real += source[0]
-        target.imag += source[1]
-
-
-def _wrap(first: int, n: int, size: int) -> Iterator[tuple[slice, slice]]:
-    """Where ``n`` places from ``first`` on lie in a period of ``size``: pieces of theirs, and of the period."""
-    done = 0
+def _wrap(first: int, n: int, size: int) -> list[tuple[slice, slice]]:
+    """Where ``n`` places from ``first`` on lie in a period of ``size``: pieces of the period, and of the places."""
+    pieces, done = [], 0
     while done < n:
         at = (first + done) % size
         count = min(n - done, size - at)
-        yield slice(done, done + count), slice(at, at + count)
+        pieces.append((slice(at, at + count), slice(done, done + count)))
         done += count
+    return pieces
+
+
+def _clip_pair(to: slice, of: slice, start: int, stop: int) -> tuple[slice, slice]:
+    """Of a piece of the period and of places, what lies from ``start`` to ``stop``, counted from ``start``."""
+    low, high = max(to.start, start), min(to.stop, stop)
+    return slice(low - start, high - start), slice(of.start + low - to.start, of.start + high - to.start)
 
 
 def cut_window(first: Index, last: Index) -> tuple[slice, ...]:

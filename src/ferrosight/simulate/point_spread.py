@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,8 @@ from ferrosight.types import AxisSupport
 
 ComplexArray = NDArray[np.complex128]
 
-#: Planes of half voxels that are taken through their other two axes at once.
+#: Planes of half voxels that are held at once, and that one thread takes through their other two axes at once.
+_SLAB_PLANES = 128
 _PLANES = 16
 
 
@@ -90,14 +91,15 @@ class _Truncated(SeenBodies):
 
     def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
         turn = float(self.turns_s[echo])
-        # 1 + (1 - weight)(E - 1), in place: at scanner sizes every copy is a gigabyte
+        near = multiply_on_half_voxels(background, lambda start, stop: self.near.deviate(turn, start, stop))
+        # 1 + (1 - weight)(E - 1), in place: at scanner sizes every copy is a tenth of a gigabyte
         rest = np.exp(2j * np.pi * turn * self.near.field_hz)
         rest -= 1
         rest *= 1 - self.near.weight
         rest += 1
         rest *= background
         acquired = fft.fftn(rest, workers=THREADS, overwrite_x=True)
-        acquired += multiply_on_half_voxels(background, self.near.deviate(turn))
+        acquired += near
         for axis, one in enumerate(support):
             acquired *= _along(support_mask(background.shape[axis], one), axis + 1)[0]
         return np.asarray(fft.ifftn(acquired, workers=THREADS, overwrite_x=True))
@@ -160,22 +162,28 @@ def limit_to_support(signal: ComplexArray, support: Supports) -> ComplexArray:
     return signal
 
 
-def multiply_on_half_voxels(image: ComplexArray, factor: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """K-space, the lines that whole voxels have, of an image (x, y, z) times a factor (2x, 2y, 2z) on half voxels.
+def multiply_on_half_voxels(
+    image: ComplexArray, factor: Callable[[int, int], NDArray[np.float32]]
+) -> NDArray[np.complex64]:
+    """K-space, the lines that whole voxels have, of an image (x, y, z) times a factor on half voxels.
 
-    The first half voxel is the first voxel; between voxels the image is what its own k-space says.
+    ``factor(start, stop)`` (2, x, 2y, 2z), real and imaginary, is asked for some planes of half voxels at a time,
+    to bound memory. The first half voxel is the first voxel; between voxels the image is what its own k-space says.
     """
     double = _double_lines(image.astype(np.complex64), 0)
 
-    def multiply(start: int) -> None:
-        planes = slice(start, start + _PLANES)
+    def multiply(planes: slice, by: NDArray[np.float32]) -> None:
         product = _double_lines(_double_lines(double[planes], 1), 2)
-        product *= factor[planes]
+        product *= by[0] + np.complex64(1j) * by[1]
         double[planes] = _halve_k_space(_halve_k_space(product, 2), 1)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(multiply, range(0, len(double), _PLANES)):
-            pass
+        for start in range(0, len(double), _SLAB_PLANES):
+            stop = min(start + _SLAB_PLANES, len(double))
+            by = factor(start, stop)
+            parts = [slice(a, min(a + _PLANES, stop)) for a in range(start, stop, _PLANES)]
+            for _ in pool.map(multiply, parts, [by[:, part.start - start : part.stop - start] for part in parts]):
+                pass
     return _halve_k_space(double, 0)
 
 
