@@ -65,8 +65,10 @@ def _read_out(spec: ScanSpec, tissue: Tissue, seen: SeenBodies, echo: int, nodes
         for node, (node_s, weight) in enumerate(zip(nodes_s, weights, strict=True)):
             background = tissue_signal(spec, tissue, np.array([time_s + node_s]), is_fat=is_fat)[0]
             image = seen.acquire(echo * len(nodes_s) + node, background, spec.support)
-            total += fft.fft(image, axis=axis) * (weight * chemical).reshape(shape)
-    return np.asarray(fft.ifft(total, axis=axis))
+            lines = fft.fft(image, axis=axis, overwrite_x=True)
+            lines *= (weight * chemical).reshape(shape)
+            total += lines
+    return np.asarray(fft.ifft(total, axis=axis, overwrite_x=True))
 
 
 def _chemical(spec: ScanSpec, times_s: FloatArray) -> ComplexArray:

@@ -145,22 +145,22 @@ def _draw_fat_share(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
     return np.asarray(ndimage.uniform_filter((smooth > threshold).astype(np.float64), 2, mode="wrap"))
 
 
-def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex128]:
+def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex64]:
     """Complex noise (echo, x, y, z), 1/snr in each real channel, correlated where k-space was not acquired.
 
     Where ``noise_variation`` is set, the standard deviation varies smoothly around that value.
     """
     shape = (len(spec.echo_times_s), *spec.shape)
-    noise = np.zeros(shape, dtype=np.complex128)
+    noise = np.zeros(shape, dtype=np.complex64)
     if math.isinf(spec.snr):
         return noise
     white, profile = (np.random.default_rng(seed) for seed in seeds)
-    # echo by echo and in place: at scanner sizes every copy is half a gigabyte
+    # echo by echo and in place: at scanner sizes every copy is a quarter of a gigabyte
     for channel in (noise.real, noise.imag):
         for one in channel:
             one[...] = white.normal(scale=1 / spec.snr, size=spec.shape)
     kept = math.prod(float(support_mask(n, one).mean()) for n, one in zip(spec.shape, spec.support, strict=True))
     deviation = (1 + spec.noise_variation * draw_smooth_map(spec.shape, profile)) / math.sqrt(kept)
     for echo in range(len(noise)):
-        noise[echo] = limit_to_support(noise[echo : echo + 1], spec.support)[0] * deviation
+        noise[echo] = limit_to_support(noise[echo : echo + 1].astype(np.complex128), spec.support)[0] * deviation
     return noise

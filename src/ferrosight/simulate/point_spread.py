@@ -21,8 +21,8 @@ from ferrosight.types import AxisSupport
 ComplexArray = NDArray[np.complex128]
 
 #: Planes of half voxels that are held at once, and that one thread takes through their other two axes at once.
-_SLAB_PLANES = 128
-_PLANES = 16
+_SLAB_PLANES = 64
+_PLANES = 4
 
 
 def apply_bodies(
@@ -93,7 +93,8 @@ class _Truncated(SeenBodies):
         turn = float(self.turns_s[echo])
         near = multiply_on_half_voxels(background, lambda start, stop: self.near.deviate(turn, start, stop))
         # 1 + (1 - weight)(E - 1), in place: at scanner sizes every copy is a tenth of a gigabyte
-        rest = np.exp(2j * np.pi * turn * self.near.field_hz)
+        rest = 2j * np.pi * turn * self.near.field_hz
+        np.exp(rest, out=rest)
         rest -= 1
         rest *= 1 - self.near.weight
         rest += 1
