@@ -151,16 +151,18 @@ def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[n
     Where ``noise_variation`` is set, the standard deviation varies smoothly around that value.
     """
     shape = (len(spec.echo_times_s), *spec.shape)
-    noise = np.zeros(shape, dtype=np.complex64)
     if math.isinf(spec.snr):
-        return noise
+        return np.zeros(shape, dtype=np.complex64)
     white, profile = (np.random.default_rng(seed) for seed in seeds)
+    kept = math.prod(float(support_mask(n, one).mean()) for n, one in zip(spec.shape, spec.support, strict=True))
+    deviation = (1 + spec.noise_variation * draw_smooth_map(spec.shape, profile)) / math.sqrt(kept)
     # echo by echo and in place: at scanner sizes every copy is a quarter of a gigabyte
+    noise = np.empty(shape, dtype=np.complex64)
     for channel in (noise.real, noise.imag):
         for one in channel:
             one[...] = white.normal(scale=1 / spec.snr, size=spec.shape)
-    kept = math.prod(float(support_mask(n, one).mean()) for n, one in zip(spec.shape, spec.support, strict=True))
-    deviation = (1 + spec.noise_variation * draw_smooth_map(spec.shape, profile)) / math.sqrt(kept)
     for echo in range(len(noise)):
-        noise[echo] = limit_to_support(noise[echo : echo + 1].astype(np.complex128), spec.support)[0] * deviation
+        seen = limit_to_support(noise[echo : echo + 1].astype(np.complex128), spec.support)[0]
+        seen *= deviation
+        noise[echo] = seen
     return noise
