@@ -60,11 +60,13 @@ def _read_out(spec: ScanSpec, tissue: Tissue, seen: SeenBodies, echo: int, nodes
     shape = [1, 1, 1]
     shape[axis] = -1
     total = np.zeros(spec.shape, dtype=np.complex128)
-    for is_fat in (False, True) if tissue.fat is not None else (False,):
-        chemical = _chemical(spec, time_s + after_s) if is_fat else np.ones_like(after_s)
-        for node, (node_s, weight) in enumerate(zip(nodes_s, weights, strict=True)):
-            background = tissue_signal(spec, tissue, np.array([time_s + node_s]), is_fat=is_fat)[0]
-            image = seen.acquire(echo * len(nodes_s) + node, background, spec.support)
+    kinds = (False, True) if tissue.fat is not None else (False,)
+    for node, (node_s, weight) in enumerate(zip(nodes_s, weights, strict=True)):
+        at_node = np.array([time_s + node_s])
+        backgrounds = np.concatenate([tissue_signal(spec, tissue, at_node, is_fat=is_fat) for is_fat in kinds])
+        images = seen.acquire(echo * len(nodes_s) + node, backgrounds, spec.support)
+        for is_fat, image in zip(kinds, images, strict=True):
+            chemical = _chemical(spec, time_s + after_s) if is_fat else np.ones_like(after_s)
             lines = fft.fft(image, axis=axis, overwrite_x=True)
             lines *= (weight * chemical).reshape(shape)
             total += lines

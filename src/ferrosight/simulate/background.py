@@ -139,8 +139,13 @@ def _draw_regions(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
 
 
 def _draw_fat_share(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
-    """Share of fat (x, y, z), 0 to 1, ``fat_share`` on average: streaks and patches as large as ``structure_mm``."""
+    """Share of fat (x, y, z), 0 to 1, ``fat_share`` on average: diffuse, or in streaks and patches.
+
+    Patches are as large as ``structure_mm``, and so is what varies where fat is diffuse.
+    """
     smooth = _draw_correlated(spec, spec.structure_mm / 2, rng)
+    if spec.is_fat_diffuse:
+        return np.asarray(np.clip(spec.fat_share * (1 + np.tanh(smooth - smooth.mean())), 0, 1))
     threshold = float(np.quantile(smooth, 1 - spec.fat_share))
     return np.asarray(ndimage.uniform_filter((smooth > threshold).astype(np.float64), 2, mode="wrap"))
 

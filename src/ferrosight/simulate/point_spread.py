@@ -42,15 +42,15 @@ def apply_bodies(
     """
     shape = (background.shape[1], background.shape[2], background.shape[3])
     seen = see_bodies(bodies, shape, voxel_m, turns_s, point_spread, sub_sampling)
-    return np.stack([seen.acquire(echo, image, support) for echo, image in enumerate(background)])
+    return np.concatenate([seen.acquire(echo, image[None], support) for echo, image in enumerate(background)])
 
 
 class SeenBodies(ABC):
     """Bodies prepared for some times, to be seen against any background."""
 
     @abstractmethod
-    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
-        """The background (x, y, z) of one of the times with the bodies in it."""
+    def acquire(self, echo: int, backgrounds: ComplexArray, support: Supports) -> ComplexArray:
+        """Backgrounds (n, x, y, z) of one of the times with the bodies in each."""
 
 
 def see_bodies(
@@ -73,8 +73,8 @@ class _Averaged(SeenBodies):
 
     average: ComplexArray
 
-    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
-        return np.asarray(limit_to_support((background * self.average[echo])[None], support)[0])
+    def acquire(self, echo: int, backgrounds: ComplexArray, support: Supports) -> ComplexArray:
+        return limit_to_support(backgrounds * self.average[echo], support)
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,20 @@ class _Truncated(SeenBodies):
     near: NearBodies
     turns_s: FloatArray
 
-    def acquire(self, echo: int, background: ComplexArray, support: Supports) -> ComplexArray:
+    def acquire(self, echo: int, backgrounds: ComplexArray, support: Supports) -> ComplexArray:
         turn = float(self.turns_s[echo])
-        near = multiply_on_half_voxels(background, lambda start, stop: self.near.deviate(turn, start, stop))
+        near = multiply_on_half_voxels(backgrounds, lambda start, stop: self.near.deviate(turn, start, stop))
         # 1 + (1 - weight)(E - 1), in place: at scanner sizes every copy is a tenth of a gigabyte
         rest = 2j * np.pi * turn * self.near.field_hz
         np.exp(rest, out=rest)
         rest -= 1
         rest *= 1 - self.near.weight
         rest += 1
-        rest *= background
-        acquired = fft.fftn(rest, workers=THREADS, overwrite_x=True)
+        acquired = fft.fftn(rest * backgrounds, axes=(1, 2, 3), workers=THREADS, overwrite_x=True)
         acquired += near
-        for axis, one in enumerate(support):
-            acquired *= _along(support_mask(background.shape[axis], one), axis + 1)[0]
-        return np.asarray(fft.ifftn(acquired, workers=THREADS, overwrite_x=True))
+        for axis, one in enumerate(support, start=1):
+            acquired *= _along(support_mask(acquired.shape[axis], one), axis)
+        return np.asarray(fft.ifftn(acquired, axes=(1, 2, 3), workers=THREADS, overwrite_x=True))
 
 
 def average_over_voxels(
@@ -164,28 +163,29 @@ def limit_to_support(signal: ComplexArray, support: Supports) -> ComplexArray:
 
 
 def multiply_on_half_voxels(
-    image: ComplexArray, factor: Callable[[int, int], NDArray[np.float32]]
+    images: ComplexArray, factor: Callable[[int, int], NDArray[np.float32]]
 ) -> NDArray[np.complex64]:
-    """K-space, the lines that whole voxels have, of an image (x, y, z) times a factor on half voxels.
+    """K-space, the lines that whole voxels have, of images (n, x, y, z) times a factor on half voxels.
 
     ``factor(start, stop)`` (2, x, 2y, 2z), real and imaginary, is asked for some planes of half voxels at a time,
-    to bound memory. The first half voxel is the first voxel; between voxels the image is what its own k-space says.
+    to bound memory. The first half voxel is the first voxel; between voxels images are what their own k-space says.
     """
-    double = _double_lines(image.astype(np.complex64), 0)
+    double = _double_lines(images.astype(np.complex64), 1)
 
     def multiply(planes: slice, by: NDArray[np.float32]) -> None:
-        product = _double_lines(_double_lines(double[planes], 1), 2)
+        product = _double_lines(_double_lines(double[:, planes], 2), 3)
         product *= by[0] + np.complex64(1j) * by[1]
-        double[planes] = _halve_k_space(_halve_k_space(product, 2), 1)
+        double[:, planes] = _halve_k_space(_halve_k_space(product, 3), 2)
 
+    n_planes = double.shape[1]
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, len(double), _SLAB_PLANES):
-            stop = min(start + _SLAB_PLANES, len(double))
+        for start in range(0, n_planes, _SLAB_PLANES):
+            stop = min(start + _SLAB_PLANES, n_planes)
             by = factor(start, stop)
             parts = [slice(a, min(a + _PLANES, stop)) for a in range(start, stop, _PLANES)]
             for _ in pool.map(multiply, parts, [by[:, part.start - start : part.stop - start] for part in parts]):
                 pass
-    return _halve_k_space(double, 0)
+    return _halve_k_space(double, 1)
 
 
 def _double_lines(image: NDArray[np.complex64], axis: int) -> NDArray[np.complex64]:
@@ -209,8 +209,8 @@ def _halve_k_space(image: NDArray[np.complex64], axis: int) -> NDArray[np.comple
 
 
 def _lines(array: NDArray[Any], axis: int, kept: slice) -> NDArray[Any]:
-    """A view of some of the lines along an axis of (x, y, z)."""
-    return array[tuple(kept if a == axis else slice(None) for a in range(3))]
+    """A view of some of the lines along an axis."""
+    return array[tuple(kept if a == axis else slice(None) for a in range(array.ndim))]
 
 
 def _voxel_window(body: Body, reach_m: float, shape: tuple[int, int, int], voxel_m: FloatArray) -> tuple[Index, Index]:
