@@ -110,7 +110,7 @@ def test_planes_at_a_time_and_tiles_of_any_size_are_the_same(monkeypatch: pytest
     bodies: list[Body] = [make_point(0.3, (0.2, 7.4, 4.7)), make_point(2.0, (9.1, 13.9, 9.2))]
     background = np.stack([make_waves(*np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"))] * 2)
     whole = apply_bodies(background, bodies, VOXEL, TURNS, "kspace", FULL_SUPPORT, 16)
-    monkeypatch.setattr(point_spread_module, "_SLAB_PLANES", 5)
+    monkeypatch.setattr(point_spread_module, "_SLAB_HALF_VOXELS", 5 * 4 * SHAPE[1] * SHAPE[2])
     monkeypatch.setattr(point_spread_module, "_PLANES", 2)
     planes = apply_bodies(background, bodies, VOXEL, TURNS, "kspace", FULL_SUPPORT, 16)
     np.testing.assert_allclose(planes, whole, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +21,8 @@ from ferrosight.types import AxisSupport
 
 ComplexArray = NDArray[np.complex128]
 
-#: Planes of half voxels that are held at once, and that one thread takes through their other two axes at once.
-_SLAB_PLANES = 64
+#: Half voxels that are held at once, and planes of them that one thread takes through their other two axes at once.
+_SLAB_HALF_VOXELS = 14_000_000
 _PLANES = 4
 
 
@@ -178,9 +179,10 @@ def multiply_on_half_voxels(
         double[:, planes] = _halve_k_space(_halve_k_space(product, 3), 2)
 
     n_planes = double.shape[1]
+    n_slab = max(_PLANES, _SLAB_HALF_VOXELS // (4 * math.prod(double.shape[2:])))
     with ThreadPoolExecutor(THREADS) as pool:
-        for start in range(0, n_planes, _SLAB_PLANES):
-            stop = min(start + _SLAB_PLANES, n_planes)
+        for start in range(0, n_planes, n_slab):
+            stop = min(start + n_slab, n_planes)
             by = factor(start, stop)
             parts = [slice(a, min(a + _PLANES, stop)) for a in range(start, stop, _PLANES)]
             for _ in pool.map(multiply, parts, [by[:, part.start - start : part.stop - start] for part in parts]):
