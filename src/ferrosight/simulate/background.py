@@ -36,11 +36,11 @@ def draw_tissue(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> Tissue:
     share = build_tissue(spec) * (1 + spec.receive_variation * draw_smooth_map(spec.shape, receive))
     field_hz = spec.background_hz * draw_smooth_map(spec.shape, field) + draw_texture_hz(spec, texture)
     phase_rad = spec.phase_offset_rad + spec.coil_phase_rad * draw_smooth_map(spec.shape, coil)
-    r2star = np.full(spec.shape, spec.r2star_per_s)
+    r2star = np.broadcast_to(spec.r2star_per_s, spec.shape)
     if spec.r2star_variation or spec.density_variation:
         # one map for both: what relaxes faster, as white matter does, is darker at TE 0 too
         regions = _draw_regions(spec, structure)
-        r2star *= 1 + spec.r2star_variation * regions
+        r2star = r2star * (1 + spec.r2star_variation * regions)
         share *= 1 - spec.density_variation * regions
     if not spec.fat_share:
         return Tissue(share, None, r2star, field_hz, phase_rad)
@@ -167,7 +167,6 @@ def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[n
         for one in channel:
             one[...] = white.normal(scale=1 / spec.snr, size=spec.shape)
     for echo in range(len(noise)):
-        seen = limit_to_support(noise[echo : echo + 1].astype(np.complex128), spec.support)[0]
-        seen *= deviation
-        noise[echo] = seen
+        noise[echo] = limit_to_support(noise[echo : echo + 1], spec.support)[0]
+        noise[echo] *= deviation
     return noise

@@ -275,9 +275,10 @@ def _filter_block(block: _Block, turn_s: float) -> NDArray[np.float32]:
     fine = np.zeros((2, nx * ny * nz), dtype=np.float32)
     add_deviations(block.cells.values, block.cells.starts, block.weights, block.places, turn_s, fine)
     x, y, z = (_filter_matrix(n, block.per_voxel)[1] for n in block.shape)
-    along_z = (fine.reshape(-1, nz) @ z.T).reshape(2, nx, ny, len(z))
-    along_y = np.matmul(y, along_z).reshape(2, nx, len(y) * len(z))
-    return np.asarray(np.matmul(x, along_y).reshape(2, len(x), len(y), len(z)))
+    # stacks of small products: large ones BLAS would share out among threads of its own, which take the cores
+    along_z = np.matmul(fine.reshape(2, nx, ny, nz), z.T)
+    along_y = np.matmul(y, along_z)
+    return np.asarray(np.matmul(x, along_y.swapaxes(1, 2)).swapaxes(1, 2))
 
 
 @lru_cache(maxsize=256)

@@ -22,7 +22,7 @@ from ferrosight.types import AxisSupport
 ComplexArray = NDArray[np.complex128]
 
 #: Half voxels that are held at once, and planes of them that one thread takes through their other two axes at once.
-_SLAB_HALF_VOXELS = 14_000_000
+_SLAB_HALF_VOXELS = 8_000_000
 _PLANES = 4
 
 
@@ -99,7 +99,9 @@ class _Truncated(SeenBodies):
         rest -= 1
         rest *= 1 - self.near.weight
         rest += 1
-        acquired = fft.fftn(rest * backgrounds, axes=(1, 2, 3), workers=THREADS, overwrite_x=True)
+        acquired = rest[None] if len(backgrounds) == 1 else np.stack([rest] * len(backgrounds))
+        acquired *= backgrounds
+        acquired = fft.fftn(acquired, axes=(1, 2, 3), workers=THREADS, overwrite_x=True)
         acquired += near
         for axis, one in enumerate(support, start=1):
             acquired *= _along(support_mask(acquired.shape[axis], one), axis)
@@ -152,8 +154,8 @@ def support_mask(n: int, support: AxisSupport) -> NDArray[np.bool_]:
     return np.asarray((k >= support.low - 1e-9) & (k < support.high - 1e-9))
 
 
-def limit_to_support(signal: ComplexArray, support: Supports) -> ComplexArray:
-    """Set the k-space of (echo, x, y, z) to zero beyond ``support``."""
+def limit_to_support(signal: NDArray[Any], support: Supports) -> NDArray[Any]:
+    """Set the k-space of a complex (echo, x, y, z) to zero beyond ``support``."""
     for axis, one in enumerate(support, start=1):
         n = signal.shape[axis]
         mask = support_mask(n, one)
