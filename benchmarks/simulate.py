@@ -1,16 +1,15 @@
 """How long simulating takes: a large scan with many clusters and a vessel tree, through each point spread.
 
-    uv run python benchmarks/simulate.py [--seed N] [--shape 192,192,192] [--point-spreads box,kspace]
+    uv run python benchmarks/simulate.py [--seed N] [--shape 192,192,192]
 
 0.1 mm voxels at 9.4 T, four echoes, 200 clusters of 1 to 200 cells, a tree of veins, smooth background and texture.
-Prints a table and writes benchmarks/out/simulate.json. Every row is a process of its own on two cores, run twice, the
-first time in a small field of view to compile.
+Prints a table and, at this size, writes benchmarks/results/simulate.json. Every row is a process of its own on two
+cores, run twice, the first time in a small field of view to compile.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import time
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from _command import N_CPUS, OUT, print_table
+from _command import N_CPUS, print_table, write_results
 from ferrosight.simulate import ScanSpec, build_affine, simulate_scan
 from ferrosight.simulate.anatomy import Content, draw_sources
 from ferrosight.study.resources import peak_memory_mb
@@ -38,14 +37,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=20261125)
     parser.add_argument("--shape", default="192,192,192")
-    parser.add_argument("--point-spreads", default="box", help="kspace takes some minutes")
     options = parser.parse_args()
     shape = tuple(int(n) for n in options.shape.split(","))
     cores = sorted(os.sched_getaffinity(0))[:N_CPUS]
     os.sched_setaffinity(0, cores)
     print(f"seed {options.seed}, {' x '.join(map(str, shape))} x 4 echoes, {len(cores)} cores", flush=True)
     rows = []
-    for point_spread in options.point_spreads.split(","):
+    for point_spread in ("kspace", "box"):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             rows.append(pool.apply(run, (point_spread, shape, options.seed)))
         row = rows[-1]
@@ -57,9 +55,16 @@ def main() -> None:
                 f"{point_spread}: load before": f"{row['load_before']:.1f}",
             }
         )
-    OUT.mkdir(exist_ok=True)
+    if options.shape != parser.get_default("shape"):
+        return
+    size = " × ".join(map(str, shape))
+    measured = {
+        f"simulating {size} × 4 echoes, {row['n_clusters']} clusters, {row['n_veins']} pieces of vein, "
+        f"{row['point_spread']}": f"{row['wall_s']} s on {len(cores)} cores, {row['peak_mb']} MB"
+        for row in rows
+    }
     content = {"seed": options.seed, "shape": shape, "n_cores": len(cores), "rows": rows}
-    (OUT / "simulate.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_results("simulate", "uv run python benchmarks/simulate.py", measured, content)
 
 
 def run(point_spread: str, shape: tuple[int, int, int], seed: int) -> dict[str, Any]:

@@ -28,8 +28,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path, dict[str, ob
 def test_options_reach_the_study(ferrosight, asked, tmp_path):
     ended = ferrosight("simulate", "human-brain-3t", tmp_path, "--seed", 4, "--subjects", 3, "--visits", 2)
     assert ended.code == 0
-    assert asked == [("human-brain-3t", tmp_path, {"seed": 4, "n_subjects": 3, "n_visits": 2})]
+    expected = {"seed": 4, "n_subjects": 3, "n_visits": 2, "has_baseline": False}
+    assert asked == [("human-brain-3t", tmp_path, expected)]
     assert f"1 scan is in {tmp_path}" in ended.out
+    assert ferrosight("simulate", "human-brain-3t", tmp_path, "--baseline").code == 0
+    assert asked[1][2] == {"seed": 0, "n_subjects": 1, "n_visits": 1, "has_baseline": True}
 
 
 def test_an_unknown_preset_is_refused_with_the_list(ferrosight, tmp_path):

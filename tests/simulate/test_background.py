@@ -120,3 +120,15 @@ def test_background_is_what_was_asked_for() -> None:
     assert max(s0.max() - 1, 1 - s0.min()) == pytest.approx(0.3)
     field = np.angle(signal[1] * signal[0].conj()) / (2 * np.pi * 0.005)
     assert np.abs(field).max() == pytest.approx(20)
+
+
+def test_fat_lies_in_patches_or_is_diffuse() -> None:
+    for is_diffuse in (False, True):
+        spec = make_spec(fat_share=0.1, is_fat_diffuse=is_diffuse, structure_mm=0.8)
+        tissue = draw_tissue(spec, draw_seeds(6))
+        assert tissue.fat is not None
+        np.testing.assert_allclose(tissue.water + tissue.fat, 1, atol=1e-12)
+        assert tissue.fat.mean() == pytest.approx(0.1, abs=0.02)
+        assert tissue.fat.std() > 0.02
+        assert (tissue.fat.max() < 0.2) == is_diffuse
+        assert ((tissue.fat == 0).mean() > 0.5) == (not is_diffuse)

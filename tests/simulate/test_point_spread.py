@@ -7,8 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import fft
 
+from ferrosight.simulate import near
+from ferrosight.simulate import point_spread as point_spread_module
 from ferrosight.simulate.averaging import find_reach
-from ferrosight.simulate.bodies import Body, Swarm
+from ferrosight.simulate.bodies import Body, Swarm, Tube
 from ferrosight.simulate.point_spread import (
     apply_bodies,
     average_over_voxels,
@@ -85,6 +87,37 @@ def test_truncation_equals_brute_force_over_the_whole_volume(support: Supports) 
     # and it is not the box
     box = apply_bodies(background, bodies, VOXEL, TURNS, "box", support, 16)
     assert np.sqrt((np.abs(box - expected) ** 2).sum() / (effect**2).sum()) > 0.05
+
+
+@pytest.mark.slow
+def test_a_vein_between_points_and_far_from_one_equals_brute_force() -> None:
+    start, end = (np.array(at) * VOXEL for at in ([2.9, 4.2, 6.3], [8.4, 9.8, 3.1]))
+    length = float(np.linalg.norm(end - start))
+    vein = Tube(start, (end - start) / length, length, 0.5e-4, 4e-7, 4e8, B0)
+    # the last one is interpolated between voxels nearly everywhere
+    bodies = [vein, make_point(0.2, (5.2, 4.1, 6.9), 0.35), make_point(-0.1, (7.3, 8.1, 6.2), 0.35)]
+    bodies.append(make_point(16.0, (2.2, 22.4, 4.7)))
+    background = np.stack([make_waves(*np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"))] * 2)
+    expected = truncate_by_brute_force(bodies, FULL_SUPPORT, 16)
+    result = apply_bodies(background, bodies, VOXEL, TURNS, "kspace", FULL_SUPPORT, 16)
+    effect, error = np.abs(expected - background), np.abs(result - expected)
+    assert np.sqrt((error**2).sum() / (effect**2).sum()) < 0.01
+    assert effect[:, :, -1].max() > 0.03
+
+
+@pytest.mark.slow
+def test_planes_at_a_time_and_tiles_of_any_size_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    bodies: list[Body] = [make_point(0.3, (0.2, 7.4, 4.7)), make_point(2.0, (9.1, 13.9, 9.2))]
+    background = np.stack([make_waves(*np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij"))] * 2)
+    whole = apply_bodies(background, bodies, VOXEL, TURNS, "kspace", FULL_SUPPORT, 16)
+    monkeypatch.setattr(point_spread_module, "_SLAB_HALF_VOXELS", 5 * 4 * SHAPE[1] * SHAPE[2])
+    monkeypatch.setattr(point_spread_module, "_PLANES", 2)
+    planes = apply_bodies(background, bodies, VOXEL, TURNS, "kspace", FULL_SUPPORT, 16)
+    np.testing.assert_allclose(planes, whole, atol=1e-6)
+    monkeypatch.setattr(near, "TILE_VOXELS", 5)
+    # other bodies are interpolated then
+    tiles = apply_bodies(background, bodies, VOXEL, TURNS, "kspace", FULL_SUPPORT, 16)
+    np.testing.assert_allclose(tiles, whole, atol=2e-3)
 
 
 @pytest.mark.parametrize("point_spread", ["box", pytest.param("kspace", marks=pytest.mark.slow)])

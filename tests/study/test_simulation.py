@@ -73,6 +73,35 @@ def test_iron_decays_or_stays_and_more_subjects_change_nothing(tmp_path, preset)
     assert read_sessions(tmp_path / "b", "01") == ()
 
 
+def test_a_baseline_has_the_same_anatomy_no_label_and_noise_of_its_own(tmp_path, preset):
+    content = dataclasses.replace(preset.content, n_trees=1, n_haemorrhages=40)
+    preset = dataclasses.replace(preset, content=content, scan=dataclasses.replace(preset.scan, tissue_fraction=0.9))
+    names = simulate_study(preset, tmp_path / "a", seed=1, n_visits=2, has_baseline=True, shape=SHAPE)
+    assert names == ("sub-01_ses-baseline", "sub-01_ses-d00", "sub-01_ses-d07")
+    assert [visit.name for visit in find_visits(tmp_path / "a")] == list(names)
+    assert [(s.session, s.day, s.baseline) for s in read_sessions(tmp_path / "a", "01")] == [
+        ("baseline", -7.0, True),
+        ("d00", 0.0, False),
+        ("d07", 7.0, False),
+    ]
+    before, after = (
+        read_table(TRUTH, tmp_path / "a" / "truth" / f"sub-01_ses-{name}_truth.tsv") for name in ("baseline", "d00")
+    )
+    assert {"vein", "haemorrhage"} <= set(before["kind"].tolist())
+    others = after.where(after["kind"] != "labelled")
+    assert len(others) == len(before) < len(after)
+    for name in TRUTH.names:
+        np.testing.assert_array_equal(before[name], others[name])
+    baseline, labelled = (fs.read_bids(tmp_path / "a", "01", session).signal for session in ("baseline", "d00"))
+    # what is left in the corners, where there is no tissue, is noise
+    corners = tuple(signal[:, :2, :2].ravel() for signal in (baseline, labelled))
+    assert abs(np.vdot(*corners)) < 0.2 * np.vdot(corners[0], corners[0]).real
+    simulate_study(preset, tmp_path / "b", seed=1, n_visits=2, shape=SHAPE)
+    np.testing.assert_array_equal(labelled, fs.read_bids(tmp_path / "b", "01", "d00").signal)
+    simulate_study(preset, tmp_path / "c", seed=1, has_baseline=True, shape=SHAPE)
+    np.testing.assert_array_equal(baseline, fs.read_bids(tmp_path / "c", "01", "baseline").signal)
+
+
 def test_nothing_is_written_into_a_folder_that_holds_something(tmp_path, preset):
     (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
     with pytest.raises(InputError, match="new or empty folder"):

@@ -21,6 +21,9 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same study.", min=0)] = 0,
     subjects: Annotated[int, typer.Option(help="How many subjects.", min=1)] = 1,
     visits: Annotated[int, typer.Option(help="Visits of each subject, a week apart.", min=1)] = 1,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="One more visit, a week before the label is given.")
+    ] = False,
 ) -> None:
     """Simulate a study as a BIDS data set.
 
@@ -33,7 +36,13 @@ def simulate(
     chosen = get_preset(preset)
     with show_progress() as on_progress:
         names = simulate_study(
-            chosen, out_dir, seed=seed, n_subjects=subjects, n_visits=visits, on_progress=on_progress
+            chosen,
+            out_dir,
+            seed=seed,
+            n_subjects=subjects,
+            n_visits=visits,
+            has_baseline=baseline,
+            on_progress=on_progress,
         )
     print(
         f"{len(names)} {'scan is' if len(names) == 1 else 'scans are'} in {out_dir}, "

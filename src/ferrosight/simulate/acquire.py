@@ -21,9 +21,6 @@ FloatArray = NDArray[np.float64]
 #: Error of the signal, as a share, that the sampling of a readout in time may leave at the largest displacement.
 _READOUT_TOLERANCE = 0.02
 
-#: Half voxels times times held at once: what bodies do is worked out once for as many echoes as that allows.
-_MOST_SAMPLES = 250_000_000
-
 #: Displacement by a body's field, voxels, up to which the sampling in time holds. What moves further is next to a body,
 #: and dephases there.
 _BODY_VOXELS = 0.6
@@ -40,41 +37,40 @@ def acquire_echoes(spec: ScanSpec, tissue: Tissue, bodies: Sequence[Body]) -> Co
     voxels along the readout, and decay blurs it. Fat's shifts are the same for all fat, and are exact.
     """
     nodes_s = np.zeros(1) if math.isinf(spec.bandwidth_hz) else _choose_times(spec)
-    per_call = max(1, round(_MOST_SAMPLES / (8 * math.prod(spec.shape) * len(nodes_s))))
-    echoes: list[ComplexArray] = []
-    for start in range(0, len(spec.echo_times_s), per_call):
-        times_s = np.array(spec.echo_times_s[start : start + per_call])[:, None] + nodes_s
-        seen = see_bodies(
-            bodies,
-            spec.shape,
-            np.array(spec.grid.voxel_mm) * 1e-3,
-            int(spec.phase_sign) * times_s.ravel(),
-            spec.point_spread,
-            spec.sub_sampling,
-        )
-        for index in range(len(times_s)):
-            first = index * len(nodes_s)
-            echoes.append(_read_out(spec, tissue, seen, first, start + index, nodes_s))
-    return _move(np.stack(echoes), spec)
+    times_s = np.add.outer(np.array(spec.echo_times_s), nodes_s)
+    seen = see_bodies(
+        bodies,
+        spec.shape,
+        np.array(spec.grid.voxel_mm) * 1e-3,
+        int(spec.phase_sign) * times_s.ravel(),
+        spec.point_spread,
+        spec.sub_sampling,
+    )
+    echoes = np.empty((len(times_s), *spec.shape), dtype=np.complex128)
+    for echo in range(len(times_s)):
+        echoes[echo] = _read_out(spec, tissue, seen, echo, nodes_s)
+    return _move(echoes, spec)
 
 
-def _read_out(
-    spec: ScanSpec, tissue: Tissue, seen: SeenBodies, first: int, echo: int, nodes_s: FloatArray
-) -> ComplexArray:
-    """One echo (x, y, z), each line of its readout at its own time; ``first`` is its first time in ``seen``."""
+def _read_out(spec: ScanSpec, tissue: Tissue, seen: SeenBodies, echo: int, nodes_s: FloatArray) -> ComplexArray:
+    """One echo (x, y, z), each line of its readout at its own time."""
     axis, time_s = spec.readout_axis, spec.echo_times_s[echo]
     after_s = _line_times(spec, echo)
     weights = _interpolation_weights(nodes_s, after_s)
     shape = [1, 1, 1]
     shape[axis] = -1
     total = np.zeros(spec.shape, dtype=np.complex128)
-    for is_fat in (False, True) if tissue.fat is not None else (False,):
-        chemical = _chemical(spec, time_s + after_s) if is_fat else np.ones_like(after_s)
-        for node, (node_s, weight) in enumerate(zip(nodes_s, weights, strict=True)):
-            background = tissue_signal(spec, tissue, np.array([time_s + node_s]), is_fat=is_fat)[0]
-            image = seen.acquire(first + node, background, spec.support)
-            total += fft.fft(image, axis=axis) * (weight * chemical).reshape(shape)
-    return np.asarray(fft.ifft(total, axis=axis))
+    kinds = (False, True) if tissue.fat is not None else (False,)
+    for node, (node_s, weight) in enumerate(zip(nodes_s, weights, strict=True)):
+        at_node = np.array([time_s + node_s])
+        backgrounds = np.concatenate([tissue_signal(spec, tissue, at_node, is_fat=is_fat) for is_fat in kinds])
+        images = seen.acquire(echo * len(nodes_s) + node, backgrounds, spec.support)
+        for is_fat, image in zip(kinds, images, strict=True):
+            chemical = _chemical(spec, time_s + after_s) if is_fat else np.ones_like(after_s)
+            lines = fft.fft(image, axis=axis, overwrite_x=True)
+            lines *= (weight * chemical).reshape(shape)
+            total += lines
+    return np.asarray(fft.ifft(total, axis=axis, overwrite_x=True))
 
 
 def _chemical(spec: ScanSpec, times_s: FloatArray) -> ComplexArray:

@@ -36,11 +36,11 @@ def draw_tissue(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> Tissue:
     share = build_tissue(spec) * (1 + spec.receive_variation * draw_smooth_map(spec.shape, receive))
     field_hz = spec.background_hz * draw_smooth_map(spec.shape, field) + draw_texture_hz(spec, texture)
     phase_rad = spec.phase_offset_rad + spec.coil_phase_rad * draw_smooth_map(spec.shape, coil)
-    r2star = np.full(spec.shape, spec.r2star_per_s)
+    r2star = np.broadcast_to(spec.r2star_per_s, spec.shape)
     if spec.r2star_variation or spec.density_variation:
         # one map for both: what relaxes faster, as white matter does, is darker at TE 0 too
         regions = _draw_regions(spec, structure)
-        r2star *= 1 + spec.r2star_variation * regions
+        r2star = r2star * (1 + spec.r2star_variation * regions)
         share *= 1 - spec.density_variation * regions
     if not spec.fat_share:
         return Tissue(share, None, r2star, field_hz, phase_rad)
@@ -139,22 +139,34 @@ def _draw_regions(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
 
 
 def _draw_fat_share(spec: ScanSpec, rng: np.random.Generator) -> FloatArray:
-    """Share of fat (x, y, z), 0 to 1, ``fat_share`` on average: streaks and patches as large as ``structure_mm``."""
+    """Share of fat (x, y, z), 0 to 1, ``fat_share`` on average: diffuse, or in streaks and patches.
+
+    Patches are as large as ``structure_mm``, and so is what varies where fat is diffuse.
+    """
     smooth = _draw_correlated(spec, spec.structure_mm / 2, rng)
+    if spec.is_fat_diffuse:
+        return np.asarray(np.clip(spec.fat_share * (1 + np.tanh(smooth - smooth.mean())), 0, 1))
     threshold = float(np.quantile(smooth, 1 - spec.fat_share))
     return np.asarray(ndimage.uniform_filter((smooth > threshold).astype(np.float64), 2, mode="wrap"))
 
 
-def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex128]:
+def draw_noise(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> NDArray[np.complex64]:
     """Complex noise (echo, x, y, z), 1/snr in each real channel, correlated where k-space was not acquired.
 
     Where ``noise_variation`` is set, the standard deviation varies smoothly around that value.
     """
     shape = (len(spec.echo_times_s), *spec.shape)
     if math.isinf(spec.snr):
-        return np.zeros(shape, dtype=np.complex128)
+        return np.zeros(shape, dtype=np.complex64)
     white, profile = (np.random.default_rng(seed) for seed in seeds)
-    channels = white.normal(scale=1 / spec.snr, size=(2, *shape))
-    noise = limit_to_support(channels[0] + 1j * channels[1], spec.support)
     kept = math.prod(float(support_mask(n, one).mean()) for n, one in zip(spec.shape, spec.support, strict=True))
-    return np.asarray(noise / math.sqrt(kept) * (1 + spec.noise_variation * draw_smooth_map(spec.shape, profile)))
+    deviation = (1 + spec.noise_variation * draw_smooth_map(spec.shape, profile)) / math.sqrt(kept)
+    # echo by echo and in place: at scanner sizes every copy is a quarter of a gigabyte
+    noise = np.empty(shape, dtype=np.complex64)
+    for channel in (noise.real, noise.imag):
+        for one in channel:
+            one[...] = white.normal(scale=1 / spec.snr, size=spec.shape)
+    for echo in range(len(noise)):
+        noise[echo] = limit_to_support(noise[echo : echo + 1], spec.support)[0]
+        noise[echo] *= deviation
+    return noise

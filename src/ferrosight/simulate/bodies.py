@@ -23,6 +23,9 @@ HZ_M3_PER_AM2 = GAMMA_HZ_PER_T * MU0 / (4 * np.pi)
 #: 2 % of their own field, and swarms side by side each in a way of their own.
 _SWARM_RADII = 6.0
 
+#: Nearer to a point than this its far field grows no more: it is taken out of sums again, and has to leave no trace.
+_FAR_FLOOR_M = 1e-7
+
 #: Of a field A(3cos²θ-1)/r³ the largest second derivative is 24A/r⁵ (on the axis).
 _CURVATURE = 24.0
 
@@ -92,40 +95,30 @@ class Swarm(Body):
 
     def field_and_gradient(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         total, gradient = np.zeros(len(points)), np.zeros((len(points), 3))
-        far = self._is_far(points)
-        if not far.any():
-            add_dipoles(
-                points, self.positions_m, self.amplitudes, self.core_m, self.is_sphere, self.b0, total, gradient
-            )
-            return total, gradient
-        for some, positions, amplitudes in (
-            (far, self.centroid_m[None], self.amplitudes.sum()[None]),
-            (~far, self.positions_m, self.amplitudes),
-        ):
-            field, slope = np.zeros(int(some.sum())), np.zeros((int(some.sum()), 3))
-            add_dipoles(points[some], positions, amplitudes, self.core_m, self.is_sphere, self.b0, field, slope)
-            total[some], gradient[some] = field, slope
+        add_dipoles(
+            points,
+            self.positions_m,
+            self.amplitudes,
+            self.core_m,
+            self.is_sphere,
+            self.b0,
+            self.centroid_m,
+            self._far_m,
+            total,
+            gradient,
+        )
         return total, gradient
 
-    def _is_far(self, points: FloatArray) -> NDArray[np.bool_]:
-        """Where many cells are as good as one point."""
-        if len(self.positions_m) == 1:
-            return np.zeros(len(points), dtype=np.bool_)
-        distance = measure_to_segment(points, self.centroid_m, np.zeros(3), 0.0)
-        return np.asarray(distance > _SWARM_RADII * self.extent_m + self.core_m)
+    @property
+    def _far_m(self) -> float:
+        """Distance from the centroid beyond which many cells are as good as one point."""
+        return np.inf if len(self.positions_m) == 1 else _SWARM_RADII * self.extent_m + self.core_m
 
     def far_field(self, points: FloatArray) -> FloatArray:
-        result = np.zeros(len(points))
-        floor = max(self.core_m, 1e-9)
-        far = self._is_far(points)
-        near = np.zeros(int((~far).sum()))
-        add_far_dipoles(points[~far], self.positions_m, self.amplitudes, floor, self.b0, near)
-        result[~far] = near
-        if far.any():
-            one = np.zeros(int(far.sum()))
-            add_far_dipoles(points[far], self.centroid_m[None], self.amplitudes.sum()[None], floor, self.b0, one)
-            result[far] = one
-        return result
+        total = np.zeros(len(points))
+        floor = max(self.core_m, _FAR_FLOOR_M)
+        add_far_dipoles(points, self.positions_m, self.amplitudes, floor, self.b0, self.centroid_m, self._far_m, total)
+        return total
 
     def add_relaxation(self, points: FloatArray, total: FloatArray) -> None:
         if self.inside_per_s:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import elliprd
 
+from ferrosight.simulate._kernels import measure_ellipsoid
 from ferrosight.simulate.bodies import Body, FloatArray
 
 #: Beyond this many longest half axes an ellipsoid is a point: the next term is below (3/10)/36, 0.8 %, for a needle.
@@ -66,24 +66,7 @@ class Spheroid(Body):
 
     def _exact(self, x: FloatArray) -> FloatArray:
         """Field, Hz, at offsets (n, 3) along the half axes."""
-        squares, b = self.half_axes_m**2, self.axes.T @ self.b0
-        outside = (x**2 / squares).sum(axis=1) > 1
-        confocal = np.zeros(len(x))
-        confocal[outside] = _find_confocal(x[outside] ** 2, squares)
-        sums = squares + confocal[:, None]
-        product = float(np.prod(self.half_axes_m))
-        factors = (
-            product
-            / 3
-            * np.stack([elliprd(sums[:, (i + 1) % 3], sums[:, (i + 2) % 3], sums[:, i]) for i in range(3)], 1)
-        )
-        relative = -(factors * b**2).sum(axis=1) + np.where(outside, 0.0, 1 / 3)
-        # outside, D changes with λ too: ∂D_j/∂λ = -(abc/2)/((a_j² + λ)R), ∂λ/∂x_i = 2x_i/(a_i² + λ)/Σ x²/(a² + λ)²
-        y = x[outside] / sums[outside]
-        along = y @ b
-        root = np.sqrt(sums[outside].prod(axis=1))
-        relative[outside] += product * along**2 / (root * (y**2).sum(axis=1))
-        return np.asarray(self.b0_hz * self.delta_chi * relative)
+        return np.asarray(self.b0_hz * self.delta_chi * measure_ellipsoid(x, self.half_axes_m, self.axes.T @ self.b0))
 
     def _norm(self, points: FloatArray) -> FloatArray:
         """Below 1 inside (n,)."""
@@ -121,16 +104,3 @@ class Spheroid(Body):
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         reach = np.linalg.norm(self.axes * self.half_axes_m, axis=1)
         return self.centre_m - reach, self.centre_m + reach
-
-
-def _find_confocal(x2: FloatArray, squares: FloatArray) -> FloatArray:
-    """The largest root λ (n,) of Σ x²/(a² + λ) = 1, outside; Newton from below, where it is monotone."""
-    confocal = np.maximum(x2.sum(axis=1) - squares.max(), 0.0)
-    for _ in range(60):
-        sums = squares + confocal[:, None]
-        excess = (x2 / sums).sum(axis=1) - 1
-        step = excess / (x2 / sums**2).sum(axis=1)
-        confocal += np.maximum(step, 0.0)
-        if not (step > 1e-12 * sums.min(axis=1)).any():
-            break
-    return np.asarray(confocal)

@@ -36,7 +36,7 @@ def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, T
 
     The same seed gives the same scan; each part (receive profile, field, coil phase, texture, noise, every
     source) draws from a stream of its own, so that changing one leaves the others as they were. Another
-    ``visit`` of the same seed has the same tissue and other noise.
+    ``visit`` of the same seed, negative ones before the first included, has the same tissue and other noise.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, T
     ]
     tissue = draw_tissue(spec, background_seed.spawn(6))
     signal = acquire_echoes(spec, tissue, [body for bodies, _ in placed for body in bodies])
-    signal += draw_noise(spec, (noise_seed.spawn(visit)[-1] if visit else noise_seed).spawn(2))
+    signal += draw_noise(spec, _find_noise_seed(noise_seed, visit).spawn(2))
     scan = Scan(
         signal=signal.astype(np.complex64),
         echo_times_s=np.array(spec.echo_times_s),
@@ -65,6 +65,14 @@ def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, T
         phase_sign=spec.phase_sign,
     )
     return scan, Truth(Table.from_rows(TRUTH, [row for _, row in placed]), seed, grid.voxel_mm)
+
+
+def _find_noise_seed(seed: np.random.SeedSequence, visit: int) -> np.random.SeedSequence:
+    """The seed of a visit's noise, which no other visit has."""
+    if visit == 0:
+        return seed
+    child = visit - 1 if visit > 0 else 2**16 - visit
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, child))
 
 
 def place_points(

@@ -237,6 +237,8 @@ class ScanSpec:
         regions of tissue
     structure_mm : size of those regions, and twice that of fat's streaks
     fat_share : share of the tissue that is fat, with its spectrum (``physics.fat``) and susceptibility
+    is_fat_diffuse : whether fat is droplets, as in a steatotic liver, whose share of a voxel varies between none and
+        twice the mean; otherwise streaks and patches of nothing else, as in muscle
     bandwidth_hz : receiver bandwidth per voxel along the readout; infinite acquires all of k-space at once
     readout_axis : array axis of the readout; a stronger field moves signal up that axis
     is_bipolar : whether every other echo, the second first, is read backwards and displaced the other way
@@ -268,6 +270,7 @@ class ScanSpec:
     density_variation: float = 0.0
     structure_mm: float = 1.0
     fat_share: float = 0.0
+    is_fat_diffuse: bool = False
     bandwidth_hz: float = math.inf
     readout_axis: int = 0
     is_bipolar: bool = False

@@ -13,7 +13,7 @@ from ferrosight.io import Participant, Session, write_scan, write_study, write_t
 from ferrosight.simulate import PRESET_LABEL_ID, Preset, simulate_scan
 from ferrosight.types import Progress
 
-#: Days between visits; the first is on the day of labelling.
+#: Days between visits; the first is on the day of labelling, a baseline as long before it.
 VISIT_INTERVAL_DAYS: Final = 7
 
 
@@ -24,6 +24,7 @@ def simulate_study(
     seed: int = 0,
     n_subjects: int = 1,
     n_visits: int = 1,
+    has_baseline: bool = False,
     shape: tuple[int, int, int] | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[str, ...]:
@@ -31,6 +32,7 @@ def simulate_study(
 
     Every subject is drawn from ``seed`` and its own number, so that more subjects or visits leave the others as
     they were. Visits are a week apart, from day 0, when the label is given; with one visit there are no sessions.
+    ``has_baseline`` adds a visit a week before that, without label and otherwise the same but for its noise.
     ``shape`` cuts the field of view, as in ``Preset.build_spec``.
 
     Raises
@@ -43,9 +45,10 @@ def simulate_study(
     if n_subjects < 1 or n_visits < 1:
         raise InputError(f"a study needs a subject and a visit at least, but has {n_subjects} and {n_visits}.")
     subjects = [f"{index + 1:0{max(2, len(str(n_subjects)))}d}" for index in range(n_subjects)]
-    days = [index * VISIT_INTERVAL_DAYS for index in range(n_visits)]
-    width = max(2, len(str(days[-1])))
-    sessions = [Session(f"d{day:0{width}d}", float(day), label_day=0.0) for day in days] if n_visits > 1 else []
+    # a baseline is visit -1: the others are what they are without it
+    visits = range(-1 if has_baseline else 0, n_visits)
+    width = max(2, len(str((n_visits - 1) * VISIT_INTERVAL_DAYS)))
+    sessions = [_describe_visit(visit, width) for visit in visits] if len(visits) > 1 else []
     kind = "prelabelled" if preset.content.cells else ""
     write_study(
         out_dir,
@@ -58,15 +61,24 @@ def simulate_study(
     names = []
     for index, subject in enumerate(subjects):
         own_seed = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
-        for visit, day in enumerate(days):
-            session = sessions[visit].session if sessions else ""
+        for place, visit in enumerate(visits):
+            session = sessions[place].session if sessions else ""
             names.append(f"sub-{subject}" + (f"_ses-{session}" if session else ""))
             if on_progress is not None:
-                on_progress(f"simulating {preset.name}", len(names) - 1, n_subjects * n_visits)
-            scan, truth = simulate_scan(preset.build_spec(own_seed, float(day), shape), own_seed, visit=visit)
+                on_progress(f"simulating {preset.name}", len(names) - 1, n_subjects * len(visits))
+            spec = preset.build_spec(own_seed, float(visit * VISIT_INTERVAL_DAYS), shape)
+            scan, truth = simulate_scan(spec, own_seed, visit=visit)
             scan = dataclasses.replace(scan, subject=subject, session=session)
             write_truth(truth, out_dir, subject, session)
             write_scan(scan, out_dir, description=f"Simulated: {preset.name}")
     if on_progress is not None:
         on_progress(f"simulating {preset.name}", len(names), len(names))
     return tuple(names)
+
+
+def _describe_visit(visit: int, width: int) -> Session:
+    """A visit as sessions.tsv tells of it; days in names have ``width`` digits."""
+    day = visit * VISIT_INTERVAL_DAYS
+    if day < 0:
+        return Session("baseline", float(day), baseline=True, label_day=0.0)
+    return Session(f"d{day:0{width}d}", float(day), label_day=0.0)
