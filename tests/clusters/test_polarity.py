@@ -12,7 +12,6 @@ from scipy import stats
 from ferrosight.clusters.calibrate import fit_tail
 from ferrosight.clusters.fit import Sources, unfitted
 from ferrosight.clusters.polarity import (
-    COMPLETE,
     Polarity,
     _pool_decoys,
     _read_from_data,
@@ -23,6 +22,7 @@ from ferrosight.clusters.search import SearchResult
 from ferrosight.types import PhaseSign
 
 SHAPE = (20, 20, 20)
+FLOOR = 4.5
 
 
 def make_sources(scores: NDArray[np.float64], patterns: NDArray[np.int64], signs: NDArray[np.int64]) -> Sources:
@@ -36,11 +36,15 @@ def make_sources(scores: NDArray[np.float64], patterns: NDArray[np.int64], signs
 
 
 def decide(
-    iron: list[float], other: list[float], stated: PhaseSign, eligible: NDArray[np.bool_] | None = None
+    iron: list[float],
+    other: list[float],
+    stated: PhaseSign,
+    eligible: NDArray[np.bool_] | None = None,
+    floor: float = FLOOR,
 ) -> Polarity:
     """Dipoles of negative and of positive q among forty decoys of noise, in a map of unit spread."""
     rng = np.random.default_rng(1)
-    decoys = np.sqrt(COMPLETE**2 + 2 * rng.exponential(size=40))
+    decoys = np.sqrt(FLOOR**2 + 2 * rng.exponential(size=40))
     scores = np.concatenate([iron, other, decoys])
     signs = np.concatenate([np.full(len(iron), -1), np.full(len(other), 1), rng.choice([-1, 1], 40)])
     patterns = np.concatenate([np.zeros(len(iron) + len(other)), rng.integers(1, 5, 40)]).astype(np.int64)
@@ -58,7 +62,7 @@ def decide(
         None,
     )  # type: ignore[arg-type]
     allowed = np.ones(len(scores), np.bool_) if eligible is None else eligible
-    return decide_polarity(found, allowed, np.ones(SHAPE, np.bool_), stated)
+    return decide_polarity(found, allowed, np.ones(SHAPE, np.bool_), stated, floor)
 
 
 @pytest.mark.parametrize("stated", [PhaseSign.POSITIVE, PhaseSign.NEGATIVE])
@@ -95,7 +99,7 @@ def test_what_is_not_eligible_has_no_say() -> None:
 @pytest.mark.parametrize("n_iron", [3, 12, 40])
 def test_many_of_one_polarity_decide_by_the_sign_test(n_iron: int, n_other: int) -> None:
     """The chance is scipy's binomial test; the counts must be more lopsided than ten to one as well."""
-    tail = fit_tail(np.sqrt(COMPLETE**2 + 2 * np.random.default_rng(2).exponential(size=200)), 8, COMPLETE)
+    tail = fit_tail(np.sqrt(FLOOR**2 + 2 * np.random.default_rng(2).exponential(size=200)), 8, FLOOR)
     at = np.linspace(4, 9, 5001)
     expected = 2 * tail.expected_false(at)
     # likely each, certain none
@@ -123,8 +127,8 @@ def test_a_real_source_of_the_other_polarity_does_not_speak_for_the_null() -> No
 def test_a_few_of_the_opposite_polarity_count_as_far_as_they_tell(n_opposite: int, low: float, high: float) -> None:
     """Eight harmonics are one per class: none of the opposite does not lower the rate, forty raise it to 15 times."""
     rng = np.random.default_rng(3)
-    harmonics, opposite = (np.sqrt(COMPLETE**2 + 2 * rng.exponential(size=n)) for n in (8, n_opposite))
-    pooled = _pool_decoys(harmonics, opposite)
+    harmonics, opposite = (np.sqrt(FLOOR**2 + 2 * rng.exponential(size=n)) for n in (8, n_opposite))
+    pooled = _pool_decoys(harmonics, opposite, FLOOR)
     above = np.count_nonzero(harmonics >= pooled.threshold) + 0.5
     assert low < pooled.rate / (above / 8) < high
 
@@ -143,3 +147,10 @@ def test_an_unknown_sign_counts_both_polarities() -> None:
     polarity = decide([], [], PhaseSign.UNKNOWN)
     at = np.array([5.0, 8.0])
     np.testing.assert_allclose(expected_false(polarity, at), 2 * polarity.null.expected_false(at))
+
+
+def test_what_lies_below_the_screening_threshold_says_nothing_of_the_null() -> None:
+    low, high = decide([20.0], [], PhaseSign.NEGATIVE, floor=2.0), decide([20.0], [], PhaseSign.NEGATIVE, floor=5.0)
+    assert (low.floor, high.floor) == (2.0, 5.0)
+    assert (low.null.n_tail, high.null.threshold) == (40, 5.0)
+    assert 0 < high.null.n_tail < 40

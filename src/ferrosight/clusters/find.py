@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ferrosight.clusters.judge import Verdict, judge_sources
 from ferrosight.clusters.patches import draw_patches
 from ferrosight.clusters.point_spread import choose_point_spread, other_point_spreads
-from ferrosight.clusters.polarity import COMPLETE, Polarity, decide_polarity
+from ferrosight.clusters.polarity import Polarity, decide_polarity
 from ferrosight.clusters.prepare import PAD, PointSpread, build_tables, prepare_scan, window_data
 from ferrosight.clusters.refit import REFIT_LEVELS
 from ferrosight.clusters.rows import tabulate_clusters, tabulate_nulls
@@ -60,9 +60,9 @@ def find_clusters(
     )
     report("judging", 3)
     inside = _is_inside(found.sources.positions, prepared.inside)
-    cylinder = _compare_likely(found, scan)
+    cylinder = _compare_likely(found, scan, config.screen_z)
     eligible = inside & ~(cylinder < -VEIN_MARGIN)
-    polarity = decide_polarity(found, eligible, prepared.inside, scan.phase_sign)
+    polarity = decide_polarity(found, eligible, prepared.inside, scan.phase_sign, config.screen_z)
     verdict = judge_sources(scan, field_map.noise, point_spread, found, inside, cylinder, polarity, config)
     clusters, fits = tabulate_clusters(scan, found, verdict)
     report("judging", 4)
@@ -83,10 +83,10 @@ def find_clusters(
     )
 
 
-def _compare_likely(found: SearchResult, scan: Scan) -> NDArray[np.float64]:
+def _compare_likely(found: SearchResult, scan: Scan, floor: float) -> NDArray[np.float64]:
     """How much better a vein explains each source of any class that may count; NaN for the others."""
     delta = np.full(len(found.sources), np.nan)
-    likely = found.sources.score / found.neighbour_spread >= COMPLETE
+    likely = found.sources.score / found.neighbour_spread >= floor
     delta[likely] = compare_cylinders(
         found.data,
         found.sources.pick(likely),

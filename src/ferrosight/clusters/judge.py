@@ -13,7 +13,7 @@ from ferrosight.clusters.correlation import correct_for_correlation
 from ferrosight.clusters.fit import TABLE_REL_SD, Sources
 from ferrosight.clusters.halves import split_windows
 from ferrosight.clusters.joint import joint_covariance
-from ferrosight.clusters.polarity import COMPLETE, Polarity, expected_false
+from ferrosight.clusters.polarity import Polarity, expected_false
 from ferrosight.clusters.prepare import PointSpread
 from ferrosight.clusters.search import SearchResult
 from ferrosight.clusters.selection import acceptance_score
@@ -105,7 +105,7 @@ def judge_sources(
     """
     sources = found.sources
     # Below the score at which the search is complete nothing is known of how many are false.
-    dipole = (sources.patterns == 0) & (polarity.score >= COMPLETE)
+    dipole = (sources.patterns == 0) & (polarity.score >= polarity.floor)
     iron = dipole if polarity.sign == 0 else dipole & (np.sign(sources.q) == polarity.sign)
     expected = expected_false(polarity, polarity.score)
     q = np.ones(len(sources))

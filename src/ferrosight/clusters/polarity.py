@@ -20,9 +20,6 @@ _DOUBTFUL = 0.1
 _MANY_TO_ONE = 10
 #: A candidate of the opposite polarity below this under the harmonics' null is a source of its own.
 _REAL = 0.05
-#: Lowest score at which the search is taken to be complete: the screening threshold. Below it a null thins out
-#: because its candidates were not looked for, and its tail would pass for a heavy one.
-COMPLETE = 4.5
 _N_HARMONIC_CLASSES = 8
 #: The opposite polarity is expected to be as frequent as a harmonic; so many decoys of its own weigh as much.
 _PRIOR_DECOYS = 2.0
@@ -35,7 +32,7 @@ class Polarity:
     """Iron's sign of q (0: unknown), how it is known, scores standardised by class, and the nulls.
 
     ``score`` (n,) of every source; ``null`` the tail of all decoys, ``opposite`` that of the dipole of the other sign
-    alone (None where the sign is unknown or it has few).
+    alone (None where the sign is unknown or it has few); ``floor`` the lowest score that is looked at.
     """
 
     sign: int
@@ -45,20 +42,23 @@ class Polarity:
     spreads: NDArray[np.float64]
     null: Tail
     opposite: Tail | None
+    floor: float
 
 
 def decide_polarity(
-    found: SearchResult, eligible: NDArray[np.bool_], mask: NDArray[np.bool_], stated: PhaseSign
+    found: SearchResult, eligible: NDArray[np.bool_], mask: NDArray[np.bool_], stated: PhaseSign, floor: float
 ) -> Polarity:
     """Iron's polarity from what is stated, or from the data where they decide it beyond doubt.
 
     Only ``eligible`` (n,) sources speak: what would reject a cluster of its place and shape, rejects a decoy too.
+    ``floor`` is the lowest score at which the search is taken to be complete, the screening threshold: below it a null
+    thins out because its candidates were not looked for, and its tail would pass for a heavy one.
     """
     sources = found.sources
     spreads = class_spreads(found.residual_map, mask)
     score = sources.score / spreads[sources.patterns] / found.neighbour_spread
     dipole = (sources.patterns == 0) & eligible
-    harmonics = fit_tail(score[(sources.patterns > 0) & eligible], _N_HARMONIC_CLASSES, COMPLETE)
+    harmonics = fit_tail(score[(sources.patterns > 0) & eligible], _N_HARMONIC_CLASSES, floor)
     phase_sign, source = stated, "stated"
     if stated is PhaseSign.UNKNOWN:
         phase_sign, source = _read_from_data(score, np.sign(sources.q) * dipole, harmonics)
@@ -67,19 +67,19 @@ def decide_polarity(
         other = dipole & (np.sign(sources.q) == -int(phase_sign))
         # A calcification is a real source, not a false one: it must not speak for the null.
         other &= harmonics.expected_false(score) > _REAL
-        null = _pool_decoys(score[(sources.patterns > 0) & eligible], score[other])
-        if np.count_nonzero(score[other] >= COMPLETE) >= _ENOUGH_DECOYS:
-            opposite = fit_tail(score[other], 1, COMPLETE)
-    return Polarity(int(phase_sign), phase_sign, source, score, spreads, null, opposite)
+        null = _pool_decoys(score[(sources.patterns > 0) & eligible], score[other], floor)
+        if np.count_nonzero(score[other] >= floor) >= _ENOUGH_DECOYS:
+            opposite = fit_tail(score[other], 1, floor)
+    return Polarity(int(phase_sign), phase_sign, source, score, spreads, null, opposite, floor)
 
 
-def _pool_decoys(harmonics: NDArray[np.float64], opposite: NDArray[np.float64]) -> Tail:
+def _pool_decoys(harmonics: NDArray[np.float64], opposite: NDArray[np.float64], floor: float) -> Tail:
     """One tail of all decoys, at the rate of the harmonics or of the opposite polarity, whichever is larger.
 
     The shape of a tail needs all the decoys there are. How many of the opposite polarity there are is known from one
     class only, so their rate has a Gamma prior about that of a harmonic, worth ``_PRIOR_DECOYS`` of them.
     """
-    pooled = fit_tail(np.concatenate([harmonics, opposite]), _N_HARMONIC_CLASSES + 1, COMPLETE)
+    pooled = fit_tail(np.concatenate([harmonics, opposite]), _N_HARMONIC_CLASSES + 1, floor)
     of_harmonic = (np.count_nonzero(harmonics >= pooled.threshold) + 0.5) / _N_HARMONIC_CLASSES
     n_opposite = np.count_nonzero(opposite >= pooled.threshold)
     of_opposite = (n_opposite + _PRIOR_DECOYS) / (1 + _PRIOR_DECOYS / of_harmonic)
