@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ferrosight.clusters.windows import (
     N_BACKGROUND,
     N_PARAMETERS,
+    copy_into,
     descend,
     find_start,
     invert,
@@ -88,6 +89,11 @@ class Sources:
     n_data: NDArray[np.int64]
     steps: NDArray[np.int64]
     n_echoes: int
+
+    def __post_init__(self) -> None:
+        # Compiled loops are compiled anew, for half a minute, for any other order of the numbers in memory.
+        for name in ("centres", "shifts", "covariance"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.q)
@@ -394,8 +400,8 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
                     moved = True
             if not moved:
                 break
-        centres[f] = centre
-        shifts[f] = shift
+        copy_into(centres[f], centre)
+        copy_into(shifts[f], shift)
         q[f] = strength
         numbers[f, 0] = chi2
         numbers[f, 3] = used
