@@ -25,11 +25,12 @@ FULL = (AxisSupport(), AxisSupport(), AxisSupport())
 
 
 class Workshop:
-    """Makes windows out of simulated scans; builds each signal table once."""
+    """Makes windows out of simulated scans; builds each signal table, and what a search starts from, once."""
 
     def __init__(self) -> None:
         self._tables: dict[Any, SignalTable] = {}
         self._all_tables: dict[Any, tuple[SignalTable, ...]] = {}
+        self._starts: dict[Any, tuple[SignalTable, Any]] = {}
 
     def add_noise(self, scan: Scan, sigma: float, rng: np.random.Generator) -> Scan:
         """White complex noise, ``sigma`` per real channel."""
@@ -50,7 +51,7 @@ class Workshop:
         """Padded arrays of a scan whose noise is known to be ``sigma`` everywhere."""
         table = self.table(scan) if table is None else table
         margin = ((0, 0), (PAD, PAD), (PAD, PAD), (PAD, PAD))
-        return WindowData(
+        data = WindowData(
             np.pad((scan.signal / sigma).astype(np.complex64), margin),
             np.pad(np.ones(scan.signal.shape, np.float32), margin),
             np.asarray(scan.echo_times_s / scan.echo_times_s[0]),
@@ -59,6 +60,12 @@ class Workshop:
             background_basis(table.voxels),
             np.full(3, PAD),
         )
+        # They take longer than a fit, and depend on the table and the echoes only: not on the noise drawn.
+        key = (id(table), tuple(data.ratios))
+        if key not in self._starts:
+            self._starts[key] = (table, data.starts)
+        vars(data)["starts"] = self._starts[key][1]
+        return data
 
     def fit_near(self, data: WindowData, scan: Scan, positions_mm: Any, reach: int = 0, sign: int = 1) -> Sources:
         """The best of the fits that start within ``reach`` voxels of each position (n, 3)."""

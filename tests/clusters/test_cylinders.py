@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferrosight.clusters.cylinders import FAR, across_axis, draw_cylinder, sketch_cylinder
+from ferrosight.clusters.cylinders import CELLS, COARSE, DARK, FAR, across_axis, draw_cylinder, sketch_cylinder
 from ferrosight.clusters.fit import cut_window
 from ferrosight.clusters.windows import measure_chi2
 from ferrosight.physics.cluster_signal import voxel_edges, window_voxels
@@ -26,7 +26,7 @@ def test_the_drawn_cylinder_is_the_analytic_one_and_its_slopes_are_its_derivativ
 
     def draw(s: float, axis: Any, place: Any, decay: float = 0.0) -> tuple[Any, Any]:
         signal, slopes = np.empty(len(voxels), np.complex64), np.empty((6, len(voxels)), np.complex64)
-        draw_cylinder(s, axis, place, radius, np.exp(-decay), b0, edges, voxels, 3, signal, slopes)
+        draw_cylinder(s, axis, place, radius, np.exp(-decay), b0, edges, voxels, CELLS, signal, slopes)
         return signal, slopes
 
     signal, slopes = draw(s, axis, place)
@@ -87,7 +87,7 @@ def test_a_cylinder_that_explains_little_is_told_all_the_same(workshop: Any) -> 
     window = (data.ratios, scan.b0_in_array, table.edges, data.voxels, data.basis)
     starts = np.zeros((3, 3))
     chi2 = sketch_cylinder(
-        (values, other, weight), *window, 1.0, starts, np.eye(3), np.zeros(1), 1, 0.0, nothing, found
+        (values, other, weight), *window, 1.0, starts, np.eye(3), DARK[:1], COARSE, 0.0, nothing, found
     )
     assert np.isfinite(chi2)
     assert np.isfinite(found).all()

@@ -174,3 +174,15 @@ def test_places_that_overlap_are_measured_together(workshop: Any) -> None:
     for row in range(2):
         alone = measure_places(data, nothing_known(1), places[row : row + 1] + PAD, held[:1], noise)
         assert alone.sources.chi2[0] > measured.sources.chi2[row] + 20
+
+
+def test_places_told_in_whole_voxels_are_fitted_like_any(workshop: Any) -> None:
+    """A source beside the voxel that it is said to be in: the fit moves to it, whatever type the numbers have."""
+    rng, sigma = np.random.default_rng(5), 0.02
+    scan = workshop.simulate_points((22, 21, 23), np.array([[10.3, 9.8, 11.2]]), [2.0], sub_sampling=8)
+    data = workshop.window_data(workshop.add_noise(scan, sigma, rng), sigma)
+    told = np.array([[10, 10, 11]]) + PAD
+    held, noise = np.eye(3)[None] / 0.4**2, white(sigma, scan.signal.shape)
+    whole, same = (measure_places(data, nothing_known(1), one, held, noise) for one in (told, told.astype(float)))
+    np.testing.assert_array_equal(whole.sources.positions, same.sources.positions)
+    np.testing.assert_allclose(whole.sources.positions[0] - PAD, [10.3, 9.8, 11.2], atol=0.1)

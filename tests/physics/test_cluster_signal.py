@@ -129,7 +129,9 @@ def sum_lattices(
         beyond = (np.abs(axis) > near)[:, None] | (np.abs(axis) > near)[None, :]
         for at, x in enumerate(rows):
             r2 = x * x + y * y + z * z
-            plane = np.exp(1j * q * (flat + x * (matrix[0, 0] * x + slope)) / (r2 * r2 * np.sqrt(r2))) - 1
+            phase = q * (flat + x * (matrix[0, 0] * x + slope)) / (r2 * r2 * np.sqrt(r2))
+            plane = np.empty(phase.shape, complex)
+            plane.real, plane.imag = np.cos(phase) - 1, np.sin(phase)
             if half == far and abs(axis[at]) < near:
                 plane *= beyond
             total += weights[0][:, at, None, None] * (weights[1] @ plane @ weights[2].T)[None]

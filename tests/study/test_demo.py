@@ -82,10 +82,17 @@ def test_the_demo_writes_over_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo's folder, and what it ended with."""
+    folder = tmp_path_factory.mktemp("shown") / "demo"
+    return folder, run_demo(folder)
+
+
 @pytest.mark.slow
-def test_the_demo_finds_most_of_what_was_put_in(tmp_path):
+def test_the_demo_finds_most_of_what_was_put_in(demo):
     """Fifteen clusters of 1 to 50 cells, two veins, a bubble and a calcification."""
-    outcome = run_demo(tmp_path / "demo")
+    folder, outcome = demo
     comparison = outcome.comparison
     assert len(comparison.matches) == 15
     found = [match for match in comparison.matches if match.is_found]
@@ -94,13 +101,13 @@ def test_the_demo_finds_most_of_what_was_put_in(tmp_path):
     # A bubble of this size cannot be told from iron at these echo times.
     assert comparison.n_false <= 2
     assert sum(match.covers_iron for match in found) >= 0.8 * len(found)
-    assert (tmp_path / "demo" / "truth" / "sub-demo_truth.tsv").exists()
+    assert (folder / "truth" / "sub-demo_truth.tsv").exists()
     report = outcome.study.visits[0].report
     assert report is not None
     assert report.stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_the_demo_finds_twelve_of_fifteen(tmp_path):
+def test_the_demo_finds_twelve_of_fifteen(demo):
     """What the demo should show."""
-    assert run_demo(tmp_path / "demo").comparison.n_found >= 12
+    assert demo[1].comparison.n_found >= 12

@@ -31,6 +31,7 @@ from ferrosight.clusters.windows import (
     MAX_SHIFT,
     N_BACKGROUND,
     N_PARAMETERS,
+    copy_into,
     factorise,
     measure_chi2,
     project_background,
@@ -228,7 +229,7 @@ def _fit_bubble(fitted, ratios, table, voxels, basis, gas, start, start_shift): 
             break
         if fresh:
             for p in range(N_PARAMETERS):
-                trial[:] = shift
+                copy_into(trial, shift)
                 new_q = q * np.exp(_STEPS[0]) if p == 0 else q
                 if p > 0:
                     trial[p - 1] += _STEPS[p]
@@ -246,7 +247,7 @@ def _fit_bubble(fitted, ratios, table, voxels, basis, gas, start, start_shift): 
                         for m in range(p + 1):
                             o = slopes[m, e, v]
                             gram[p, m] += weight[e, v] * (s.real * o.real + s.imag * o.imag)
-        damped[:] = gram
+        copy_into(damped, gram)
         for p in range(N_PARAMETERS):
             damped[p, p] += damping * gram[p, p] + 1e-9
             step[p] = gradient[p]
@@ -262,8 +263,8 @@ def _fit_bubble(fitted, ratios, table, voxels, basis, gas, start, start_shift): 
         if fresh:
             gain = chi2 - found
             q, chi2 = new_q, found
-            shift[:] = trial
-            residuals[:] = moved
+            copy_into(shift, trial)
+            copy_into(residuals, moved)
             damping = max(damping * 0.2, 1e-6)
             if gain < 1e-2 + 1e-5 * chi2:
                 break

@@ -40,6 +40,7 @@ def correct_for_correlation(
     """
     if held is None:
         held = np.zeros((len(sources), 3, 3))
+    held = np.array(held, np.float64, order="C")
     table = data.tables[0]
     factors = np.full(len(sources), np.nan)
     _correct_many(
@@ -131,7 +132,9 @@ def _correct_many(volumes, model_error, neighbours, rows, ratios, table, window,
                     columns[e, p, v] *= smooth * (q[f] * ratios[e] if p == 0 else 1.0)
             project_columns(columns[e], factor, weight[e], basis, low)
             add_normal_equations(columns[e], residual, weight[e], gram, row)
-        gram[1:, 1:] += held[f]
+        for a in range(3):
+            for b in range(3):
+                gram[1 + a, 1 + b] += held[f, a, b]
         if not good or not factorise(gram):
             continue
         # The first row of (JᵀWJ)⁻¹: how the four columns combine into the estimate of ln|q|.

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from ferrosight.clusters.columns import add_normal_equations, project_columns, smooth_background
-from ferrosight.clusters.windows import N_BACKGROUND, factorise, project_background, solve_factor
+from ferrosight.clusters.windows import N_BACKGROUND, copy_into, factorise, project_background, solve_factor
 from ferrosight.physics.trigonometry import sin_cos, sinc
 
 #: Radii tried: a vein narrower than the first looks like it, a wider one is no longer taken for a point.
@@ -41,7 +41,7 @@ LIKELY_SHARE = 0.6
 _MAX_ACROSS = 3.0
 #: Cells per voxel edge next to the axis, at last and on the way; farther than this from it one cell, averaged
 #: to first order, will do.
-CELLS, MIDDLING, COARSE = 3, 2, 1
+CELLS, MIDDLING, COARSE = 3.0, 2.0, 1.0
 FAR = 1.7
 
 
@@ -218,7 +218,7 @@ def refine_cylinder(window, ratios, b0, edges, voxels, basis, s, axis, place, ra
     chi2 = _linearise(window, ratios, b0, edges, voxels, basis, s, axis, place, radius, decay, cells, gram, gradient)
     damping = 1e-2
     for _ in range(_MAX_STEPS):
-        damped[:] = gram
+        copy_into(damped, gram)
         for p in range(N_FREE):
             damped[p, p] += damping * gram[p, p] + 1e-9
             step[p] = gradient[p]
@@ -243,8 +243,8 @@ def refine_cylinder(window, ratios, b0, edges, voxels, basis, s, axis, place, ra
             gain = chi2 - new_chi2
             s = new_s
             decay = new_decay
-            axis[:] = new_axis
-            place[:] = new_place
+            copy_into(axis, new_axis)
+            copy_into(place, new_place)
             chi2 = new_chi2
             if gain < _SETTLED * chi2:
                 break
@@ -288,8 +288,8 @@ def sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, d
     axis, place = np.empty(3), np.empty(3)
     for i in range(len(axes)):
         chi2[i] = NONE
-        axis[:] = axes[i]
-        place[:] = starts[i]
+        copy_into(axis, axes[i])
+        copy_into(place, starts[i])
         _settle(axis, place)
         for share in _SHARES:
             for dark in decays:
@@ -298,16 +298,16 @@ def sketch_cylinder(window, ratios, b0, edges, voxels, basis, q, starts, axes, d
                 if tried < chi2[i]:
                     chi2[i], strength[i], decay_of[i] = tried, s, dark
     first = np.argmin(chi2)
-    axis[:] = axes[first]
-    place[:] = starts[first]
+    copy_into(axis, axes[first])
+    copy_into(place, starts[first])
     _settle(axis, place)
     keep_cylinder(found, strength[first], _SKETCHED, axis, place, decay_of[first])
     if nothing - chi2[first] < LEAST_SHARE * (nothing - good):
         return chi2[first]
     lowest = NONE
     for i in np.argsort(chi2)[:_N_REFINED]:
-        axis[:] = axes[i]
-        place[:] = starts[i]
+        copy_into(axis, axes[i])
+        copy_into(place, starts[i])
         _settle(axis, place)
         s, decay, tried = refine_cylinder(
             window, ratios, b0, edges, voxels, basis, strength[i], axis, place, _SKETCHED, decay_of[i], cells
@@ -330,8 +330,8 @@ def finish_cylinder(window, ratios, b0, edges, voxels, basis, good, nothing, fou
     for step in (-1, 1):
         at = _SKETCHED_AT if step < 0 else _SKETCHED_AT + 1
         while 0 <= at < len(RADII):
-            axis[:] = found[2:5]
-            place[:] = found[5:8]
+            copy_into(axis, found[2:5])
+            copy_into(place, found[5:8])
             s, decay, tried = refine_cylinder(
                 window, ratios, b0, edges, voxels, basis, found[0], axis, place, RADII[at], found[8], CELLS
             )
@@ -352,6 +352,6 @@ def keep_cylinder(found, s, radius, axis, place, decay):  # type: ignore[no-unty
     """Put a cylinder's strength, radius, axis, place and decay into ``found`` (9,)."""
     found[0] = s
     found[1] = radius
-    found[2:5] = axis
-    found[5:8] = place
+    copy_into(found[2:5], axis)
+    copy_into(found[5:8], place)
     found[8] = decay

@@ -19,6 +19,7 @@ from ferrosight.clusters.windows import (
     N_BACKGROUND,
     N_PARAMETERS,
     ROUGH,
+    copy_into,
     descend_over,
     find_start,
     invert,
@@ -91,6 +92,11 @@ class Sources:
     n_data: NDArray[np.int64]
     steps: NDArray[np.int64]
     n_echoes: int
+
+    def __post_init__(self) -> None:
+        # Compiled loops are compiled anew, for half a minute, for any other order of the numbers in memory.
+        for name in ("centres", "shifts", "covariance"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     def __len__(self) -> int:
         return len(self.q)
@@ -410,8 +416,8 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
                 if span == FINE:
                     break
                 span = FINE
-        centres[f] = centre
-        shifts[f] = shift
+        copy_into(centres[f], centre)
+        copy_into(shifts[f], shift)
         q[f] = strength
         numbers[f, 0] = chi2
         numbers[f, 3] = used

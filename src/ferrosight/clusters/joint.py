@@ -11,6 +11,8 @@ two voxels break that model a little: at 1.7 voxels their spread was found 3 to 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -27,12 +29,13 @@ from ferrosight.clusters.fit import (
 from ferrosight.clusters.windows import (
     N_BACKGROUND,
     N_PARAMETERS,
+    copy_into,
     factorise,
     linearise,
     project_background,
     solve_factor,
 )
-from ferrosight.physics.cluster_signal import HALF, interpolate_signal
+from ferrosight.physics.cluster_signal import HALF, PATTERNS, interpolate_signal
 from ferrosight.physics.fine_cells import cell_average
 
 #: At most so many neighbours are freed, the nearest.
@@ -59,6 +62,7 @@ def joint_covariance(
     n = len(sources)
     if held is None:
         held = np.zeros((len(neighbours_sources), 3, 3))
+    held = np.array(held, np.float64, order="C")
     covariance = np.full((n, N_PARAMETERS, N_PARAMETERS), np.nan)
     chosen = _choose_neighbours(data, sources, neighbours_sources, own)
     _cover_many(
@@ -68,12 +72,21 @@ def joint_covariance(
         (np.asarray(own, np.int64), sources.patterns, sources.centres, sources.shifts, sources.q, sources.steps),
         (neighbours_sources.patterns, neighbours_sources.shifts, neighbours_sources.q, held),
         data.ratios,
-        tuple((table.values, table.matrix, table.edges) for table in data.tables),
+        _list_tables(data),
         (data.voxels, data.basis, _index_voxels(data.voxels)),
         chosen,
         covariance,
     )
     return covariance, np.asarray((chosen >= 0).sum(axis=1), dtype=np.int64)
+
+
+def _list_tables(data: WindowData) -> tuple[tuple[NDArray[Any], ...], ...]:
+    """Every pattern's table; always as many, the first once more for each that the data lack.
+
+    The loops are compiled anew for any other number of them.
+    """
+    tables = data.tables + data.tables[:1] * (len(PATTERNS) - len(data.tables))
+    return tuple((table.values, table.matrix, table.edges) for table in tables)
 
 
 def _choose_neighbours(
@@ -136,7 +149,7 @@ def _neighbour_slopes(q, ratio, shift, table, voxels, index, away, half, slopes)
             here = _cell(q * ratio, table, i, j, k, shift)
             slopes[0, v] = (_cell(q * ratio * (1.0 + _STEP), table, i, j, k, shift) - here) / (_STEP * q)
             for a in range(3):
-                moved[:] = shift
+                copy_into(moved, shift)
                 moved[a] += _STEP
                 slopes[1 + a, v] = (_cell(q * ratio, table, i, j, k, moved) - here) / _STEP
 
@@ -212,8 +225,9 @@ def _outside_information(volumes, model_error, neighbours, ratios, table, window
     if linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient) < 0.0:
         gram[:] = 0.0
     # From ln|q| to q.
-    gram[0, :] /= q
-    gram[:, 0] /= q
+    for p in range(N_PARAMETERS):
+        gram[0, p] /= q
+        gram[p, 0] /= q
 
 
 @njit(cache=True, fastmath=True)
@@ -268,7 +282,8 @@ def _cover_many(volumes, model_error, neighbours, rows, others, ratios, tables, 
         near = chosen[f][chosen[f] >= 0]
         aways = np.empty((len(near), 3), np.int64)
         for c in range(len(near)):
-            aways[c] = centres[f] - block_centres[near[c]]
+            for a in range(3):
+                aways[c, a] = centres[f, a] - block_centres[near[c], a]
         n_columns = N_PARAMETERS * (1 + len(near))
         columns = np.empty((n_columns, n), np.complex64)
         gram = np.zeros((n_columns, n_columns))
@@ -312,6 +327,7 @@ def _cover_many(volumes, model_error, neighbours, rows, others, ratios, tables, 
                 outside,
             )
             at = N_PARAMETERS * (c + 1)
-            gram[at : at + N_PARAMETERS, at : at + N_PARAMETERS] += outside
-            gram[at + 1 : at + N_PARAMETERS, at + 1 : at + N_PARAMETERS] += held[b]
+            for p in range(N_PARAMETERS):
+                for m in range(N_PARAMETERS):
+                    gram[at + p, at + m] += outside[p, m] + (held[b, p - 1, m - 1] if p > 0 and m > 0 else 0.0)
         _marginalise(gram, covariance[f])

@@ -26,7 +26,7 @@ from ferrosight.clusters.joint import joint_covariance
 from ferrosight.clusters.judge import windows_disagree
 from ferrosight.clusters.search import learn_model_error
 from ferrosight.clusters.strength import fit_strength
-from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, measure_chi2, measure_phase_chi2
+from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, copy_into, measure_chi2, measure_phase_chi2
 from ferrosight.types import Noise
 
 #: Strengths, of either sign, that a fit may start from.
@@ -60,6 +60,8 @@ class Measured:
 def place_sources(data: WindowData, positions: NDArray[np.float64], q: NDArray[np.float64]) -> Sources:
     """Dipoles at fractional voxels (n, 3) of the padded arrays."""
     n = len(positions)
+    # Whole numbers too: shifts of whole numbers could not move.
+    positions = np.asarray(positions, dtype=np.float64)
     centres = np.round(positions).astype(np.int64)
     start = unfitted(np.zeros(n, np.int64), np.ones(n, np.int64), centres, len(data.ratios))
     return replace(start, shifts=positions - centres, q=np.asarray(q, dtype=np.float64))
@@ -105,6 +107,7 @@ def _measure(
 
     The sources' covariance has neighbours fixed.
     """
+    held = np.array(held, np.float64, order="C")
     table = data.tables[0]
     n = len(places)
     centres, shifts, q = places.centres.copy(), places.shifts.copy(), places.q.copy()
@@ -172,14 +175,14 @@ def _measure_window(window_data, ratios, table, window, starts, shift, mean, pre
                 start, lowest = side * size, chi2
         if start == 0.0:
             continue
-        here[:] = first
+        copy_into(here, first)
         q, chi2, total = fit_strength(
             data, other, weight, ratios, table, voxels, basis, start, here, mean, precision, part
         )
         if chi2 >= 0.0 and total < best_total:
             best_q, best_chi2, best_total = q, chi2, total
-            shift[:] = here
-            gram[:] = part
+            copy_into(shift, here)
+            copy_into(gram, part)
     return best_q, best_chi2
 
 
@@ -261,7 +264,9 @@ def _measure_many(volumes, model_error, neighbours, rows, ratios, table, window,
         if chi2 < 0.0:
             q[f] = 0.0
             continue
-        centres[f], shifts[f], q[f] = centre, shift, strength
+        q[f] = strength
+        copy_into(centres[f], centre)
+        copy_into(shifts[f], shift)
         numbers[f, 0] = chi2
         numbers[f, 1] = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shift)
         numbers[f, 2] = measure_phase_chi2(data, other, weight, ratios, table, voxels, basis, strength, shift)

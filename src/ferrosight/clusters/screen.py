@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ferrosight.clusters.prepare import PreparedScan
-from ferrosight.clusters.windows import N_BACKGROUND, background_basis, dot, factorise, solve_factor
+from ferrosight.clusters.windows import N_BACKGROUND, background_basis, copy_into, dot, factorise, solve_factor
 from ferrosight.physics.cluster_signal import SignalTable, interpolate_value, q_levels
 
 #: Where in its voxel the whole pattern is tried (sources at the other faces belong to the next voxel).
@@ -106,7 +106,7 @@ class Screener:
         self._backgrounds = np.ascontiguousarray(sums[:, :_N_PAIRS])
         # Weights follow the magnitude, which stays as it is when sources' phase is taken off: once is enough.
         self._weight = self._flatten(data.signal)[2]
-        self._places = np.argwhere(self._mask)
+        self._places = np.ascontiguousarray(np.argwhere(self._mask))
         shares = np.zeros((len(self._places), 2, shapes.shape[0]), np.uint16)
         tops = np.zeros((len(self._places), 2), np.float32)
         # In a whole window of equal weights, as a unit.
@@ -253,11 +253,11 @@ def _factorise_background(sums, low):  # type: ignore[no-untyped-def]
 def _norm_shapes(sums, low, across, norms):  # type: ignore[no-untyped-def]
     """Norm of what the background leaves of each shape, from its sums by itself and with the background."""
     n_shapes = len(norms)
-    norms[:] = sums[:n_shapes]
+    copy_into(norms, sums[:n_shapes])
     for r in range(N_BACKGROUND):
         first = (r + 1) * n_shapes
         row = across[r]
-        row[:] = sums[first : first + n_shapes]
+        copy_into(row, sums[first : first + n_shapes])
         for m in range(r):
             by = np.float32(low[r, m])
             for t in range(n_shapes):

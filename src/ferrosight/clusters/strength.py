@@ -8,6 +8,7 @@ from numba import njit
 from ferrosight.clusters.windows import (
     MAX_SHIFT,
     N_PARAMETERS,
+    copy_into,
     factorise,
     linearise,
     measure_chi2,
@@ -51,9 +52,10 @@ def fit_strength(data, other, weight, ratios, table, voxels, basis, start, shift
         if chi2 < 0.0 or gram[0, 0] <= 0.0:
             return q, -1.0, -1.0
         # From ln|q| to q: the derivative by q is that by ln|q| over q.
-        damped[:] = gram
-        damped[0, :] /= q
-        damped[:, 0] /= q
+        copy_into(damped, gram)
+        for p in range(N_PARAMETERS):
+            damped[0, p] /= q
+            damped[p, 0] /= q
         step[0] = gradient[0] / q
         for a in range(3):
             step[1 + a] = gradient[1 + a]
@@ -77,7 +79,7 @@ def fit_strength(data, other, weight, ratios, table, voxels, basis, start, shift
         if new_chi2 >= 0.0 and new_total < total:
             gain = total - new_total
             q = new_q
-            shift[:] = trial
+            copy_into(shift, trial)
             damping *= 0.2
             chi2 = linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient)
             total = chi2 + _prior_chi2(shift, mean, precision)

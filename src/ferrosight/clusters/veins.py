@@ -37,6 +37,7 @@ from ferrosight.clusters.fit import (
 from ferrosight.clusters.windows import (
     N_BACKGROUND,
     N_PARAMETERS,
+    copy_into,
     descend,
     measure_chi2,
 )
@@ -151,7 +152,7 @@ def _row_axes(place, own, positions, edges):  # type: ignore[no-untyped-def]
         distance = np.sqrt((apart * apart).sum())
         if b != own and 0.1 < distance < _REACH:
             near[n, 0] = distance
-            near[n, 1:] = apart / distance
+            copy_into(near[n, 1:], apart / distance)
             n += 1
     axes = np.empty((_N_TOWARDS, 3))
     kept = 0
@@ -160,7 +161,7 @@ def _row_axes(place, own, positions, edges):  # type: ignore[no-untyped-def]
         for k in range(kept):
             new &= abs((axes[k] * near[b, 1:]).sum()) < _SAME_AXIS
         if new:
-            axes[kept] = near[b, 1:]
+            copy_into(axes[kept], near[b, 1:])
             kept += 1
     return axes[:kept]
 
@@ -214,7 +215,8 @@ def _needs_point(window, ratios, table, b0, voxels, basis, cylinder, q, shift, d
             factor[e],
             slopes,
         )
-        factor[e] *= other[e]
+        for v in range(n):
+            factor[e, v] *= other[e, v]
     without = measure_chi2(data, factor, weight, ratios, table, voxels, basis, 0.0, moved)
     left, chi2, steps = descend(data, factor, weight, ratios, table, voxels, basis, q, moved, gram)
     return steps >= 0 and abs(left) > _STILL_THERE * abs(q) and (without - chi2) * dof > _NEEDED * chi2
@@ -246,7 +248,7 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
         if _count_row(here, own, neighbours[2], edges, axes[a], _REACH) < _LEAST_ROW:
             continue
         _multiply_beside(centre, here, voxels, own, neighbours, edges, axes[a], beside)
-        weight[:] = alone
+        copy_into(weight, alone)
         discount_neighbours(data, beside, model_error, weight)
         together = measure_chi2(data, row, weight, ratios, table, voxels, basis, q, shift) - better
         nothing = measure_chi2(data, beside, weight, ratios, table, voxels, basis, 0.0, shift)
@@ -256,9 +258,9 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
         n_more = max(N_PARAMETERS * _count_row(here, own, neighbours[2], edges, axes[a], reach) - N_FREE - 1, 0)
         good = together * (1 + n_more * np.log(dof) / dof) + _MODEL_ERROR * max(nothing - together, 0.0)
         for k in range(len(starts)):
-            starts[k] = shift * edges
+            copy_into(starts[k], shift * edges)
             starts[k, longest] += 0.5 * (k - 1)
-            ways[k] = axes[a]
+            copy_into(ways[k], axes[a])
         sketch = sketch_cylinder(
             (data, beside, weight),
             ratios,
@@ -277,7 +279,9 @@ def _ask_row(window, model_error, neighbours, source, table, shape, dof, best): 
         )
         if nothing - sketch > LIKELY_SHARE * (nothing - good) and sketch / good < lowest:
             lowest, allowed, best_together = sketch / good, good, together
-            best[:], best_beside[:], best_weight[:] = found, beside, weight
+            copy_into(best, found)
+            copy_into(best_beside, beside)
+            copy_into(best_weight, weight)
     if not lowest < NONE:
         return NONE
     explained = (data, best_beside, best_weight)
@@ -315,7 +319,8 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         other = np.empty((n_echoes, n), np.complex64)
         found = np.empty(9)
         starts = np.empty((len(axes), 3))
-        starts[:] = shifts[f] * edges
+        for k in range(len(axes)):
+            copy_into(starts[k], shifts[f] * edges)
         used = cut_window(signal, weights, centres[f], voxels, data, weight)
         dof = max(2.0 * n_echoes * (used - N_BACKGROUND) - N_PARAMETERS, 1.0)
         multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
@@ -353,4 +358,5 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
             found,
         )
         if gain < delta[f]:
-            delta[f], along[f] = gain, found[2:5]
+            delta[f] = gain
+            copy_into(along[f], found[2:5])

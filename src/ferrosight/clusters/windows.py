@@ -84,6 +84,17 @@ def solve_factor(low, rhs):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
+def copy_into(target, source):  # type: ignore[no-untyped-def]
+    """Copy an array into another of its shape, element by element.
+
+    As ``target[:] = source`` would; but that brings the words of its error message, and what puts them together,
+    into every function that is compiled with it, which then takes up to twice as long to compile.
+    """
+    for at in range(source.size):
+        target.flat[at] = source.flat[at]
+
+
+@njit(cache=True, fastmath=True)
 def dot(one, other):  # type: ignore[no-untyped-def]
     """Sum of products of two float32 rows, added up in float32."""
     total = np.float32(0.0)
@@ -340,7 +351,7 @@ def find_start(data, other, weight, basis, starts, shift):  # type: ignore[no-un
                 chi2 = _measure_start(data, other, weight, basis, starts, position * n_strengths + strength, work)
                 if chi2 < lowest:
                     lowest, best = chi2, position * n_strengths + strength
-    shift[:] = START_SHIFTS[best // n_strengths]
+    copy_into(shift, START_SHIFTS[best // n_strengths])
     return _Q_STARTS[best % n_strengths], lowest
 
 
@@ -391,7 +402,7 @@ def descend_over(data, other, weight, ratios, table, voxels, basis, start, shift
     damping = 1e-2
     at_bound = 0
     for count in range(_MAX_STEPS):
-        damped[:] = gram
+        copy_into(damped, gram)
         for p in range(N_PARAMETERS):
             damped[p, p] += damping * gram[p, p] + 1e-9
             step[p] = gradient[p]
@@ -408,9 +419,10 @@ def descend_over(data, other, weight, ratios, table, voxels, basis, start, shift
         if 0.0 <= new_chi2 < chi2:
             gain = chi2 - new_chi2
             q, chi2 = new_q, new_chi2
-            shift[:] = trial
-            gram[:] = new_gram
-            gradient[:] = new_gradient
+            copy_into(shift, trial)
+            copy_into(gradient, new_gradient)
+            for p in range(N_PARAMETERS):
+                copy_into(gram[p], new_gram[p])
             damping = max(damping * 0.2, 1e-6)
             at_bound = at_bound + 1 if np.abs(shift).max() >= MAX_SHIFT else 0
             if gain < converged + _CONVERGED_SHARE * chi2 or at_bound == _AT_BOUND:

@@ -192,12 +192,12 @@ def _weigh_box(cells, first, second, third):  # type: ignore[no-untyped-def]
     n = len(cells)
     planes = np.empty((n, len(second), third.shape[1]), cells.dtype)
     for i in prange(n):
-        planes[i] = np.dot(second, np.dot(cells[i], third))
+        np.dot(second, np.dot(cells[i], third), planes[i])
     flat = planes.reshape(n, -1)
     out = np.empty((len(first), flat.shape[1]), cells.dtype)
     n_parts = (len(first) + 7) // 8
     for part in prange(n_parts):
-        out[part * 8 : (part + 1) * 8] = np.dot(first[part * 8 : (part + 1) * 8], flat)
+        np.dot(first[part * 8 : (part + 1) * 8], flat, out[part * 8 : (part + 1) * 8])
     return out.reshape(len(first), len(second), third.shape[1])
 
 
