@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numba
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 # No test is timed: the first call of a compiled function takes seconds.
 settings.register_profile("untimed", deadline=None)
@@ -14,6 +16,13 @@ settings.register_profile("untimed", deadline=None)
 # at the desk, every run tries others.
 settings.register_profile("repeatable", settings.get_profile("untimed"), derandomize=True)
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes share the tests, each takes one core."""
+    if hasattr(config, "workerinput"):
+        numba.set_num_threads(1)
+        threadpool_limits(limits=1, user_api="blas")
 
 
 @pytest.fixture(scope="session")

@@ -421,8 +421,7 @@ def descend_over(data, other, weight, ratios, table, voxels, basis, start, shift
             q, chi2 = new_q, new_chi2
             copy_into(shift, trial)
             copy_into(gradient, new_gradient)
-            for p in range(N_PARAMETERS):
-                copy_into(gram[p], new_gram[p])
+            copy_into(gram, new_gram)
             damping = max(damping * 0.2, 1e-6)
             at_bound = at_bound + 1 if np.abs(shift).max() >= MAX_SHIFT else 0
             if gain < converged + _CONVERGED_SHARE * chi2 or at_bound == _AT_BOUND:
