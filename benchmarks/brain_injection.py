@@ -134,6 +134,7 @@ def main() -> None:
         "uv run python benchmarks/brain_injection.py",
         measured,
         {"seed": options.seed, "as_it_is": as_it_is, "rows": rows},
+        [{"what": what, "measured": value} for what, value in measured.items()],
     )
     plot(rows)
 

@@ -51,7 +51,7 @@ from ferrosight.simulate import PRESETS, Point, ScanSpec, build_affine, simulate
 from ferrosight.simulate.background import draw_texture_hz
 from ferrosight.simulate.point_spread import support_mask
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
-from ferrosight.types import Catalogue, PhaseSign, Scan
+from ferrosight.types import Catalogue, Scan
 from ferrosight.types.config import ClustersConfig
 
 Row = dict[str, Any]
@@ -69,6 +69,17 @@ SCREEN_Z = 4.0
 N_SPECTRA = 24
 N_BOOT = 400
 STATISTICAL = ("", "not_significant")
+PRINTED = (
+    "preset",
+    "background",
+    "ideal's limit, A m²",
+    "ideal's d', threshold",
+    "detector's threshold (score)",
+    "found of all",
+    "over the ideal",
+    "asked",
+    "window and background alone",
+)
 
 
 @dataclass(frozen=True)
@@ -111,13 +122,18 @@ def main() -> None:
                         row = done.get((*key, what, index)) or run_scan(key, what, index, ideal)
                         rows.append(row)
                 cases.append(summarise(preset, background, ideal, rows))
-                print_table({f"  {name}": value for name, value in cases[-1].items()})
+                print_table({f"  {name}": cases[-1][name] for name in PRINTED})
     measured = {
         f"{c['preset']}, {c['background']}: moment at 90 % over the ideal's": c["over the ideal"] for c in cases
     }
     print_table({"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)})
+    details = [{name: case[name] for name in PRINTED} for case in cases]
     write_results(
-        "efficiency", "uv run python benchmarks/efficiency.py", measured, {"seed": options.seed, "cases": cases}
+        "efficiency",
+        "uv run python benchmarks/efficiency.py",
+        measured,
+        {"seed": options.seed, "n_null": n_null, "n_scans": n_scans, "cases": cases},
+        details,
     )
     plot(cases)
 
@@ -309,7 +325,6 @@ def summarise(preset: str, background: str, ideal: Ideal, rows: list[Row]) -> Ro
     return {
         "preset": preset,
         "background": background,
-        "sign": PhaseSign(PRESETS[preset].scan.phase_sign).name,
         "ideal's limit, A m²": f"{ideal.moment_am2:.3g}",
         "ideal's d', threshold": f"{ideal.d_prime:.2f} {ideal.threshold:.2f}",
         "detector's threshold (score)": f"{threshold:.2f} ({len(scores) / len(nulls):.1f} candidates per scan)",
