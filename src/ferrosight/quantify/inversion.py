@@ -2,8 +2,8 @@
 
 The field of a window is A·u + P·c + t + noise: A the fields of uniform boxes that fill the region (a voxel each, or
 blocks of voxels), u their susceptibility in Hz (γ B0 χ), P smooth polynomials, t the field of tissue's own random
-susceptibility with the spectrum that the scan shows (``texture``). u is a constant of any size and a Gaussian process
-about it, whose size is that of the largest likelihood. The moment is a linear functional of u, its estimate a linear
+susceptibility with the spectrum that the scan shows (``texture``). u is a constant, free, and a Gaussian process about
+it, whose size is that of the largest likelihood. The moment is a linear functional of u, its estimate a linear
 functional a of the field, and its error has two parts that add in squares: what the prior lets u vary by where the
 field does not tell, (c − Aᵀa)ᵀ K (c − Aᵀa), the regularisation's bias; and aᵀ C a with the covariance C of t and noise.
 """
@@ -23,15 +23,15 @@ from ferrosight.quantify.texture import Texture
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-#: Most boxes that a region is divided into.
-_MOST_BOXES = 400
+#: Most boxes that a region is divided into, and most of boxes times voxels: what it takes of memory.
+_MOST_BOXES, _MOST_FIELDS = 400, 6_000_000
 #: Degree of the background polynomials.
 _DEGREE = 3
 #: The field of a voxel errs by this share of the steps to its neighbours, and by as much phase (rad) as this share of
 #: the signal that it has lost compared with them: the point spread brings theirs. Assumptions; see docs/grafts.md.
 _SLOPE_SHARE, _LEAK = 0.2, 0.1
-#: Size of the constant over that of the process about it, and the process's correlation length, voxel edges.
-_CONSTANT, _LENGTH = 30.0, 1.5
+#: Correlation length of the process, mean voxel edges.
+_LENGTH = 1.5
 #: A residual this many of its errors out loses weight: what else lies in the window is not the graft's.
 _OUTLIER = 4.0
 #: How often the alias, the errors and the fit take turns.
@@ -111,8 +111,8 @@ class _Solution:
 
 def _divide_region(region: Mask) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     """Number of the box that each voxel belongs to (-1: none), the boxes' centres (n, 3) and voxels (n,)."""
-    edge = 1
-    while np.count_nonzero(region) / edge**3 > _MOST_BOXES:
+    edge, most = 1, min(_MOST_BOXES, max(_MOST_FIELDS // region.size, 1))
+    while np.count_nonzero(region) / edge**3 > most:
         edge += 1
     at = np.argwhere(region)
     _, number = np.unique((at - at.min(axis=0)) // edge, axis=0, return_inverse=True)
@@ -145,10 +145,10 @@ def _polynomials(shape: tuple[int, ...]) -> FloatArray:
 
 
 def _prior(centres: FloatArray, voxel_m: FloatArray) -> FloatArray:
-    """Covariance (box, box) of unit size: a constant of almost any size, and a process about it."""
+    """Covariance (box, box) of the process, of unit size."""
     edges = voxel_m / np.cbrt(np.prod(voxel_m))
     apart = ((centres[:, None] - centres[None]) * edges / _LENGTH) ** 2
-    return np.asarray(_CONSTANT**2 + np.exp(-apart.sum(axis=-1) / 2), dtype=np.float64)
+    return np.asarray(np.exp(-apart.sum(axis=-1) / 2), dtype=np.float64)
 
 
 def _variance(window: Window, explained: FloatArray) -> FloatArray:
@@ -168,29 +168,32 @@ def _variance(window: Window, explained: FloatArray) -> FloatArray:
 def _solve(
     fields: FloatArray, smooth: FloatArray, prior: FloatArray, field: FloatArray, weight: FloatArray
 ) -> _Solution:
-    """The posterior of u with polynomials free, the prior's size that of the largest likelihood."""
+    """The posterior of u; its constant and the polynomials are free, the prior's size is that of largest likelihood."""
     root = np.sqrt(weight).ravel()
-    terms = (smooth.reshape(len(smooth), -1) * root).T
-    p, triangle = linalg.qr(terms, mode="economic")
     a = fields.reshape(len(fields), -1) * root
-    a = a - (a @ p) @ p.T
+    free = np.concatenate([smooth.reshape(len(smooth), -1) * root, a.sum(axis=0)[None]])
+    p, triangle = linalg.qr(free.T, mode="economic")
     weighed = field.ravel() * root
     y = weighed - p @ (p.T @ weighed)
-    low = linalg.cholesky(prior + 1e-9 * prior.max() * np.eye(len(prior)), lower=True)
-    power, turn = linalg.eigh(low.T @ (a @ a.T) @ low)
+    beside = a - (a @ p) @ p.T
+    low = linalg.cholesky(prior + 1e-9 * np.eye(len(prior)), lower=True)
+    power, turn = linalg.eigh(low.T @ (beside @ beside.T) @ low)
     power = np.maximum(power, 0.0)
     back = low @ turn
-    half = back.T @ (a @ y)
-    n = np.count_nonzero(weight) - len(smooth)
+    half = back.T @ (beside @ y)
+    n = np.count_nonzero(weight) - len(free)
     size2 = _likely_size(power, half, float(y @ y), n)
     shrunk = size2 / (1 + size2 * power)
-    u = back @ (shrunk * half)
-    gain = ((back * shrunk) @ (back.T @ a)) * root
-    left = y - u @ a
+    about = (back * shrunk) @ (back.T @ beside)
+    # What the process leaves to the free terms; the last of them is the constant, which belongs to u.
+    inverse = linalg.solve_triangular(triangle, p.T)
+    gain = (about + inverse[-1] - (a @ inverse[-1]) @ about) * root
+    u_about = about @ weighed
+    left = y - u_about @ beside
     misfit = float(left @ left) / max(n - float((power * shrunk).sum()), 1.0)
-    beside = weighed - u @ (fields.reshape(len(fields), -1) * root)
-    background = np.tensordot(linalg.solve_triangular(triangle, p.T @ beside), smooth, 1)
-    return _Solution(u, gain.reshape(-1, *field.shape), misfit * size2 * prior, background, misfit)
+    terms = inverse @ (weighed - u_about @ a)
+    background = np.tensordot(terms[:-1], smooth, 1)
+    return _Solution(u_about + terms[-1], gain.reshape(-1, *field.shape), misfit * size2 * prior, background, misfit)
 
 
 def _likely_size(power: FloatArray, half: FloatArray, total: float, n: int) -> float:

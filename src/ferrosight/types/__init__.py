@@ -1,6 +1,6 @@
 """The frozen data that flows between stages. Nothing here computes, reads or prints."""
 
-from ferrosight.types.catalogue import Catalogue, FitPatch, NullCalibration
+from ferrosight.types.catalogue import Catalogue, FitPatch, NullCalibration, name_clusters
 from ferrosight.types.config import Config
 from ferrosight.types.evidence import EvidenceMap
 from ferrosight.types.field import AxisSupport, FieldMap, Noise
@@ -47,5 +47,6 @@ __all__ = [
     "TableSchema",
     "Truth",
     "flag_names",
+    "name_clusters",
     "rejects",
 ]
