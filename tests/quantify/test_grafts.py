@@ -102,15 +102,20 @@ def test_what_is_diamagnetic_is_rejected_for_its_polarity(specify, empty_catalog
     assert catalogue.clusters["reasons"][0] == "opposite_polarity"
 
 
-def test_fast_decay_without_susceptibility_is_not_significant(specify, empty_catalogue):
-    for seed in range(4):
+@pytest.mark.slow
+def test_fast_decay_without_susceptibility_is_accepted_as_rarely_as_q_says(specify, empty_catalogue):
+    scores, n_accepted = [], 0
+    for seed in range(20):
         spec = specify("solid", 1.0, texture_ppm=0.01)
         (graft,) = spec.sources
         spec = dataclasses.replace(spec, sources=(dataclasses.replace(graft, delta_chi=1e-12),))
         _, _, catalogue = measure(spec, seed, empty_catalogue)
         (row,) = catalogue.clusters.to_pandas().to_dict("records")
-        assert row["status"] == "rejected"
-        assert row["reasons"] == "not_significant" or "opposite_polarity" in row["reasons"]
+        scores.append(row["score"])
+        n_accepted += row["status"] == "accepted"
+    # One region, so q is its p-value: 5 % of 20; five or more have a chance of 0.3 %.
+    assert n_accepted <= 4
+    assert np.sqrt(np.mean(np.square(scores))) < 1.5
 
 
 def test_a_point_that_explains_its_void_is_left_alone(specify, empty_catalogue):

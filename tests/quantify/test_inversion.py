@@ -1,4 +1,4 @@
-"""The integral is right, and as sure as it says: fields made of ellipsoids or points, not of the boxes that are fitted."""
+"""The integral is right, and as sure as it says: fields made of points, not of the boxes that are fitted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def make_window(strength_hz_m3, rng, *, texture=NO_TEXTURE, wrapped=False):
 def test_intervals_cover_over_many_draws(texture_hz):
     rng = np.random.default_rng(11)
     k = np.linspace(0.0, 6.0, 40)
-    texture = Texture(k, (texture_hz**2 * (2 * np.sqrt(np.pi) * 0.15) ** 3) * np.exp(-((2 * np.pi * k * 0.15) ** 2)), 9000)
+    texture = Texture(
+        k, (texture_hz**2 * (2 * np.sqrt(np.pi) * 0.15) ** 3) * np.exp(-((2 * np.pi * k * 0.15) ** 2)), 9000
+    )
     strength = 3e-9
     z, ratio = [], []
     for _ in range(80):

@@ -1,4 +1,4 @@
-"""The spectrum of tissue's susceptibility is measured in spite of the background field, and gives the field's variance."""
+"""Tissue's susceptibility has its spectrum measured in spite of the background field, and it gives the field's."""
 
 from __future__ import annotations
 

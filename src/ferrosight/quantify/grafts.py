@@ -232,9 +232,7 @@ def _judge(scan: Scan, catalogue: Catalogue, grafts: list[Graft], n_regions: int
     return {"score": score, "p_value": p, "q_value": np.minimum(q, 1.0), "expected_false": expected}
 
 
-def _add_rows(
-    scan: Scan, field_map: FieldMap, catalogue: Catalogue, grafts: list[Graft], n_regions: int
-) -> Catalogue:
+def _add_rows(scan: Scan, field_map: FieldMap, catalogue: Catalogue, grafts: list[Graft], n_regions: int) -> Catalogue:
     """The catalogue with the grafts' rows, strongest first, and what lies inside them rejected."""
     judged = _judge(scan, catalogue, grafts, n_regions)
     flags = np.array([graft.flags for graft in grafts])

@@ -181,7 +181,7 @@ def _solve(
     power = np.maximum(power, 0.0)
     back = low @ turn
     half = back.T @ (beside @ y)
-    n = np.count_nonzero(weight) - len(free)
+    n = int(np.count_nonzero(weight)) - len(free)
     size2 = _likely_size(power, half, float(y @ y), n)
     shrunk = size2 / (1 + size2 * power)
     about = (back * shrunk) @ (back.T @ beside)
@@ -197,7 +197,7 @@ def _solve(
 
 
 def _likely_size(power: FloatArray, half: FloatArray, total: float, n: int) -> float:
-    """The prior's variance of the largest marginal likelihood, the noise's size profiled out; relative to the latter."""
+    """The prior's variance of the largest marginal likelihood, over the noise's, which is profiled out."""
     sizes = 10.0 ** np.arange(-8, 12, 0.25) / max(float(power.max()), 1e-300)
     grown = 1 + sizes[:, None] * power
     left = total - (sizes[:, None] * half**2 / grown).sum(axis=1)
