@@ -10,9 +10,8 @@ import pytest
 from ferrosight.field import measure_field
 from ferrosight.physics.constants import MU0
 from ferrosight.quantify import measure_grafts
-from ferrosight.quantify.grafts import ESTIMATOR
 from ferrosight.simulate import Ellipsoid, ScanSpec, build_affine, simulate_scan
-from ferrosight.types import CLUSTERS, FITS, PhaseSign, Table
+from ferrosight.types import CLUSTERS, FITS, GRAFT_ESTIMATOR, PhaseSign, Table
 from ferrosight.types.config import FieldConfig, QuantifyConfig
 
 
@@ -38,7 +37,7 @@ def test_a_graft_is_one_accepted_row_with_its_moment(specify, empty_catalogue, k
     _, truth, catalogue = measure(specify(kind, 1.0, b0_t=b0_t, scale=scale), 3, empty_catalogue)
     (row,) = catalogue.clusters.to_pandas().to_dict("records")
     assert row["status"] == "accepted"
-    assert row["estimator"] == ESTIMATOR
+    assert row["estimator"] == GRAFT_ESTIMATOR
     assert row["expected_false"] < 1e-3
     assert abs(row["moment_am2"] - truth["moment_am2"][0]) < 3 * row["moment_am2_err"]
     assert row["moment_am2"] == pytest.approx(truth["moment_am2"][0], rel=0.25)
@@ -61,7 +60,7 @@ def test_intervals_cover_and_bias_is_small_over_many_scans(specify, empty_catalo
             seed=number,
         )
         _, truth, catalogue = measure(spec, number, empty_catalogue)
-        found = catalogue.clusters.where(catalogue.clusters["estimator"] == ESTIMATOR)
+        found = catalogue.clusters.where(catalogue.clusters["estimator"] == GRAFT_ESTIMATOR)
         assert len(found) == 1
         moment = truth["moment_am2"][0]
         inside.append(found["moment_am2_low"][0] <= moment <= found["moment_am2_high"][0])

@@ -54,15 +54,15 @@ def test_intervals_cover_over_many_draws(texture_hz):
     texture = Texture(
         k, (texture_hz**2 * (2 * np.sqrt(np.pi) * 0.15) ** 3) * np.exp(-((2 * np.pi * k * 0.15) ** 2)), 9000
     )
-    strength = 3e-9
+    strength = 1e-9
     z, ratio = [], []
-    for _ in range(80):
+    for _ in range(60):
         _, window = make_window(strength, rng, texture=texture)
         found = integrate_susceptibility(window, texture)
         z.append((found.value - strength) / found.err)
         ratio.append(found.value / strength)
-    # 80 draws: 95 % has a standard error of 2.4 %
-    assert np.mean(np.abs(z) < 1.96) > 0.88
+    # 60 draws: 95 % has a standard error of 2.8 %
+    assert np.mean(np.abs(z) < 1.96) > 0.86
     assert np.sqrt(np.mean(np.square(z))) == pytest.approx(1.0, abs=0.3)
     assert np.mean(ratio) == pytest.approx(1.0, abs=0.03)
 

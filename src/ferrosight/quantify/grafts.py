@@ -21,7 +21,7 @@ from ferrosight.physics.relaxation import STATIC_DEPHASING_FACTOR
 from ferrosight.quantify.inversion import Integral, Window, integrate_susceptibility
 from ferrosight.quantify.regions import find_regions, find_voids
 from ferrosight.quantify.texture import Texture, measure_texture
-from ferrosight.types.catalogue import Catalogue, name_clusters
+from ferrosight.types.catalogue import GRAFT_ESTIMATOR, Catalogue, name_clusters
 from ferrosight.types.config import QuantifyConfig
 from ferrosight.types.field import FieldMap
 from ferrosight.types.flags import Flag, flag_names, rejects
@@ -32,7 +32,6 @@ from ferrosight.types.table import Table
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-ESTIMATOR = "susceptibility_integral"
 #: A point that explains this share of its window makes a region a point's void.
 _POINT_EXPLAINS = 0.9
 #: The region is taken this much wider than seen, voxels; points within so many more are parts of the graft.
@@ -41,8 +40,6 @@ _GROWN, _NEAR = 1, 2
 _MARGIN, _LEAST_MARGIN, _MOST_MARGIN = 0.9, 5, 10
 #: Texture is measured this far from regions, voxels.
 _BESIDE = 3
-#: Relative error that remains at any signal: boxes and a point spread that is not modelled, against simulated truth.
-_REL_SD = 0.01
 #: Regions this many times longer than wide are vessels.
 _VESSEL = 5.0
 #: A region that is mostly void, and whose moment over that of gas of the void's volume lies between these, is gas.
@@ -131,7 +128,7 @@ def _measure_one(
         at,
         integral,
         moment,
-        float(np.hypot(integral.err * per_hz_m3, _REL_SD * moment)),
+        integral.err * per_hz_m3,
         integral.noise_err * per_hz_m3,
         r2star,
         r2star_err,
@@ -253,7 +250,7 @@ def _add_rows(scan: Scan, field_map: FieldMap, catalogue: Catalogue, grafts: lis
         **judged,
         "status": np.where(accepted, "accepted", "rejected"),
         "reasons": np.array([flag_names(int(bits), rejecting=True) for bits in flags], dtype=np.str_),
-        "estimator": np.full(len(grafts), ESTIMATOR),
+        "estimator": np.full(len(grafts), GRAFT_ESTIMATOR),
     }
     fits: dict[str, Any] = {
         "cluster_id": ids,

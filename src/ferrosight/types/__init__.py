@@ -1,6 +1,6 @@
 """The frozen data that flows between stages. Nothing here computes, reads or prints."""
 
-from ferrosight.types.catalogue import Catalogue, FitPatch, NullCalibration, name_clusters
+from ferrosight.types.catalogue import GRAFT_ESTIMATOR, Catalogue, FitPatch, NullCalibration, name_clusters
 from ferrosight.types.config import Config
 from ferrosight.types.evidence import EvidenceMap
 from ferrosight.types.field import AxisSupport, FieldMap, Noise
@@ -19,6 +19,7 @@ __all__ = [
     "FITS",
     "FLAG_INFO",
     "FORCED",
+    "GRAFT_ESTIMATOR",
     "NULLS",
     "SCHEMAS",
     "TRUTH",

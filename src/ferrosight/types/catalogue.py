@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from ferrosight.types.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: What the clusters table calls the estimator of an extended graft.
+GRAFT_ESTIMATOR: Final = "susceptibility_integral"
 
 
 def name_clusters(scan: Scan, mm: NDArray[np.float64]) -> NDArray[np.str_]:
