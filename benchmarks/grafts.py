@@ -1,6 +1,6 @@
 """Are the moments of extended grafts right, and as sure as they say?
 
-    uv run python benchmarks/grafts.py [--seed N] [--n 150]
+    uv run python benchmarks/grafts.py [--seed N] [--n 90]
 
 Simulated scans of 36 to 45 voxels along each axis with one graft each: solid ellipsoids, cells scattered in ellipsoids
 and cells along a bent track, 4 to 9 voxels across, magnetised by 0.15 to 6 A/m at 9.4 T and by 0.05 to 2 A/m at 3 T
@@ -59,7 +59,7 @@ def main() -> None:
     """Simulate, measure, print, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
-    parser.add_argument("--n", type=int, default=150)
+    parser.add_argument("--n", type=int, default=90)
     options = parser.parse_args()
     print(f"seed {options.seed}")
     start = time.perf_counter()

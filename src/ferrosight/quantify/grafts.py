@@ -40,6 +40,8 @@ _GROWN, _NEAR = 1, 2
 _MARGIN, _LEAST_MARGIN, _MOST_MARGIN = 0.9, 5, 10
 #: Texture is measured this far from regions, voxels.
 _BESIDE = 3
+#: How often grafts, their neighbours and the texture around them are measured in turn.
+_TURNS = 3
 #: Regions this many times longer than wide are vessels.
 _VESSEL = 5.0
 #: A region that is mostly void, and whose moment over that of gas of the void's volume lies between these, is gas.
@@ -79,10 +81,23 @@ def measure_grafts(scan: Scan, field_map: FieldMap, catalogue: Catalogue, config
     beside = field_map.mask.copy()
     for region in regions:
         beside &= ~ndimage.binary_dilation(region, iterations=_BESIDE)
-    grafts = _measure(scan, field_map, catalogue, extended, measure_texture(scan, field_map, beside))
-    # The grafts' own far fields are no texture.
-    left = dataclasses.replace(field_map, field_hz=field_map.field_hz - _far_field(scan, grafts))
-    grafts = _measure(scan, field_map, catalogue, extended, measure_texture(scan, left, beside))
+    grafts: list[Graft] = []
+    for _ in range(_TURNS):
+        # The grafts' own far fields are no texture, and each stands in its neighbours' windows.
+        fields = [_graft_field(scan, graft) for graft in grafts]
+        total = np.sum(fields, axis=0) if fields else np.zeros(scan.grid.shape)
+        texture = measure_texture(scan, _take_off(field_map, total), beside)
+        grafts = [
+            _measure_one(
+                scan,
+                _take_off(field_map, total - fields[number] if fields else total),
+                catalogue,
+                region,
+                texture,
+                _others(regions, region),
+            )
+            for number, region in enumerate(extended)
+        ]
     return _add_rows(scan, field_map, catalogue, grafts, len(regions))
 
 
@@ -101,17 +116,25 @@ def _are_inside(region: Mask, catalogue: Catalogue) -> Mask:
     return np.asarray(within & region[tuple(nearest.T)], dtype=np.bool_)
 
 
-def _measure(
-    scan: Scan, field_map: FieldMap, catalogue: Catalogue, regions: list[Mask], texture: Texture
-) -> list[Graft]:
-    voids = find_voids(scan, field_map)
-    return [_measure_one(scan, field_map, catalogue, region, texture, voids) for region in regions]
+def _others(regions: list[Mask], region: Mask) -> Mask:
+    """All regions but one, and a voxel around them, less that one's own surroundings."""
+    others = np.zeros(region.shape, np.bool_)
+    for other in regions:
+        if other is not region:
+            others |= ndimage.binary_dilation(other)
+    return np.asarray(others & ~ndimage.binary_dilation(region, iterations=_GROWN), dtype=np.bool_)
+
+
+def _take_off(field_map: FieldMap, field_hz: FloatArray) -> FieldMap:
+    return dataclasses.replace(field_map, field_hz=(field_map.field_hz - field_hz).astype(np.float32))
 
 
 def _measure_one(
-    scan: Scan, field_map: FieldMap, catalogue: Catalogue, region: Mask, texture: Texture, voids: Mask
+    scan: Scan, field_map: FieldMap, catalogue: Catalogue, region: Mask, texture: Texture, others: Mask
 ) -> Graft:
-    at, window = _cut_window(scan, field_map, region)
+    """One graft; voxels of ``others`` do not count."""
+    voids = find_voids(scan, field_map)
+    at, window = _cut_window(scan, field_map, region, others)
     integral = integrate_susceptibility(window, texture)
     sign = 1.0
     if not scan.phase_sign:
@@ -139,7 +162,9 @@ def _measure_one(
     )
 
 
-def _cut_window(scan: Scan, field_map: FieldMap, region: Mask) -> tuple[tuple[slice, slice, slice], Window]:
+def _cut_window(
+    scan: Scan, field_map: FieldMap, region: Mask, others: Mask
+) -> tuple[tuple[slice, slice, slice], Window]:
     """Where the window lies, and what of the scan is in it."""
     places = np.argwhere(region)
     width = float(np.cbrt(6 * len(places) / np.pi))
@@ -152,7 +177,7 @@ def _cut_window(scan: Scan, field_map: FieldMap, region: Mask) -> tuple[tuple[sl
     times = scan.echo_times_s
     gap = float(np.diff(times).min()) if len(times) > 1 else float(times[0])
     field, err = (image[at].astype(np.float64) for image in (field_map.field_hz, field_map.field_hz_err))
-    use = field_map.mask[at] & np.isfinite(field) & np.isfinite(err)
+    use = field_map.mask[at] & ~others[at] & np.isfinite(field) & np.isfinite(err)
     return at, Window(
         field_hz=np.where(use, field, 0.0),
         err_hz=np.where(use, err, 1.0),
@@ -203,17 +228,14 @@ def _flag(scan: Scan, moment_am2: float, region: Mask, voids: Mask) -> int:
     return flags
 
 
-def _far_field(scan: Scan, grafts: list[Graft]) -> NDArray[np.float32]:
-    """Field (x, y, z), Hz, of all grafts: what was fitted in each window, beyond it that of a point."""
-    total = np.zeros(scan.grid.shape)
+def _graft_field(scan: Scan, graft: Graft) -> FloatArray:
+    """Field (x, y, z), Hz, of a graft: what was fitted in its window, beyond it that of a point."""
     voxel_m = np.array(scan.grid.voxel_mm) * 1e-3
     indices = np.stack(np.meshgrid(*(np.arange(n) for n in scan.grid.shape), indexing="ij"), axis=-1)
-    for graft in grafts:
-        offsets = (indices - graft.position_ijk) * voxel_m
-        field = graft.integral.value / (4 * np.pi) * harmonic_pattern("dipole", offsets, scan.b0_in_array)
-        field[graft.window] = graft.integral.model_hz
-        total += field
-    return total.astype(np.float32)
+    offsets = (indices - graft.position_ijk) * voxel_m
+    field = graft.integral.value / (4 * np.pi) * harmonic_pattern("dipole", offsets, scan.b0_in_array)
+    field[graft.window] = graft.integral.model_hz
+    return np.asarray(field, dtype=np.float64)
 
 
 def _judge(scan: Scan, catalogue: Catalogue, grafts: list[Graft], n_regions: int) -> dict[str, FloatArray]:
