@@ -22,7 +22,10 @@ def offsets_m(centre):
 
 
 def make_window(strength_hz_m3, rng, *, texture=NO_TEXTURE, wrapped=False):
-    """Many points scattered in a ball of 2.6 voxels, their integral ``strength_hz_m3``, on a smooth background."""
+    """Many points scattered in a ball of 2.6 voxels, their integral ``strength_hz_m3``, on a smooth background.
+
+    Near a point its field stops growing, as a voxel's average does: at a voxel's centre alone it has no bound.
+    """
     unit = np.cbrt(np.prod(VOXEL_M))
     centre = (np.array(SHAPE) - 1) / 2 * VOXEL_M + rng.uniform(-0.5, 0.5, 3) * unit
     radius = 2.6 * unit
@@ -31,7 +34,7 @@ def make_window(strength_hz_m3, rng, *, texture=NO_TEXTURE, wrapped=False):
     field = np.zeros(SHAPE)
     for point in points:
         offsets = offsets_m(centre + point)
-        r3 = np.maximum(np.linalg.norm(offsets, axis=-1), 0.7 * unit) ** 3
+        r3 = np.maximum(np.linalg.norm(offsets, axis=-1), 1.3 * unit) ** 3
         field += harmonic_pattern("dipole", offsets, B0) * np.linalg.norm(offsets, axis=-1) ** 3 / r3
     field *= strength_hz_m3 / (4 * np.pi) / len(points)
     x, y, z = np.moveaxis(offsets_m(centre) / unit / 10, -1, 0)
@@ -64,7 +67,7 @@ def test_intervals_cover_over_many_draws(texture_hz):
     # 60 draws: 95 % has a standard error of 2.8 %
     assert np.mean(np.abs(z) < 1.96) > 0.86
     assert np.sqrt(np.mean(np.square(z))) == pytest.approx(1.0, abs=0.3)
-    assert np.mean(ratio) == pytest.approx(1.0, abs=0.03)
+    assert abs(np.mean(ratio) - 1) < 0.02 + 3 * np.std(ratio) / np.sqrt(len(ratio))
 
 
 def test_the_centroid_is_found():

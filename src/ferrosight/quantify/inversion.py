@@ -98,7 +98,7 @@ def integrate_susceptibility(window: Window, texture: Texture) -> Integral:
         explained = np.tensordot(solved.u, fields, 1)
         model = explained + solved.background
         trust = _trust(field - model, variance, window)
-    return _integrate(window, solved, fields, centres, sizes, variance, texture)
+    return _integrate(window, solved, fields, centres, sizes, variance / trust, texture)
 
 
 @dataclass(frozen=True)
@@ -209,10 +209,15 @@ def _likely_size(power: FloatArray, half: FloatArray, total: float, n: int) -> f
 
 
 def _trust(residual: FloatArray, variance: FloatArray, window: Window) -> FloatArray:
-    """Factors (x, y, z) by which weights fall where what else lies beside the region is not explained."""
+    """Factors (x, y, z) by which weights fall: of what is not explained beside the region, and of all that is in it.
+
+    Cells that lie singly make a field inside that no box has; where it shows, the field around them counts for more.
+    """
     z2 = residual**2 / variance
-    usual = float(np.median(z2[window.use & ~window.region])) / _MEDIAN_CHI2
-    return np.where(window.region, 1.0, 1 / (1 + z2 / (max(usual, 1.0) * _OUTLIER**2)))
+    inside, beside = window.use & window.region, window.use & ~window.region
+    usual = max(float(np.median(z2[beside])) / _MEDIAN_CHI2, 1.0)
+    lumps = max(float(np.mean(np.minimum(z2[inside], _OUTLIER**2))), 1.0) if inside.any() else 1.0
+    return np.where(window.region, 1 / lumps, 1 / (1 + z2 / (usual * _OUTLIER**2)))
 
 
 def _integrate(
