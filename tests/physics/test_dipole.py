@@ -13,6 +13,7 @@ from scipy import fft
 from ferrosight.physics.constants import GAMMA_RAD_PER_S_T
 from ferrosight.physics.dipole import (
     HARMONICS,
+    box_field,
     cylinder_field,
     dipole_field_t,
     dipole_kernel,
@@ -189,3 +190,29 @@ def test_random_susceptibility_gives_the_dipole_filter_three_times_the_variance(
             variance[name] += float(fft.ifftn(field * filters[name], workers=2).real.var())
     for name in HARMONICS[1:]:
         assert variance["dipole"] / variance[name] == pytest.approx(3, rel=0.05)
+
+
+def test_a_box_is_the_sum_of_its_dipoles() -> None:
+    edges = np.array([1.0, 1.7, 0.6])
+    n = 40
+    inner = np.stack(np.meshgrid(*[((np.arange(n) + 0.5) / n - 0.5) * e for e in edges], indexing="ij"), axis=-1)
+    for neighbour in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (-1, 1, 1), (1, 0, -1)):
+        at = np.array(neighbour) * edges
+        summed = harmonic_pattern("dipole", at - inner, OBLIQUE).mean() * np.prod(edges) / (4 * np.pi)
+        assert box_field(at, edges, OBLIQUE) == pytest.approx(summed, rel=1e-3)
+
+
+def test_a_cube_has_no_field_at_its_centre_and_a_box_none_on_average_over_directions() -> None:
+    assert box_field(np.zeros(3), np.ones(3), OBLIQUE) == pytest.approx(0, abs=1e-12)
+    for at in ([0.1, -0.2, 0.05], [0.7, 0.2, -0.4], [-3.0, 0.0, 2.0]):
+        assert sum(box_field(at, [1.0, 1.7, 0.6], axis) for axis in np.eye(3)) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_ball_of_small_boxes_has_the_field_of_a_sphere() -> None:
+    edges, radius = np.array([0.1, 0.125, 0.2]), 1.0
+    grid = np.stack(np.meshgrid(*[np.arange(-round(1 / e), round(1 / e) + 1) * e for e in edges], indexing="ij"), -1)
+    boxes = grid[np.linalg.norm(grid, axis=-1) < radius]
+    volume = len(boxes) * np.prod(edges)
+    for at in ([2.0, 0.3, -0.4], [0.05, 1.5, 1.0], [0.0, 0.0, 2.5]):
+        expected = harmonic_pattern("dipole", at, OBLIQUE) * volume / (4 * np.pi)
+        assert box_field(np.array(at) - boxes, edges, OBLIQUE).sum() == pytest.approx(expected, rel=0.02)

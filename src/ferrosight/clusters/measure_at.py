@@ -20,7 +20,7 @@ from ferrosight.clusters.screen import WEAK_LEVELS, Screener
 from ferrosight.clusters.search import EXPLAINS, SAME_PLACE
 from ferrosight.errors import InputError
 from ferrosight.physics.cluster_signal import Readout
-from ferrosight.types import FORCED, Catalogue, FieldMap, Flag, Scan, Table, flag_names
+from ferrosight.types import FORCED, GRAFT_ESTIMATOR, Catalogue, FieldMap, Flag, Scan, Table, flag_names
 from ferrosight.types.config import ClustersConfig
 
 #: A position given without an error is held to this, voxel edges.
@@ -140,6 +140,8 @@ def _explaining(scan: Scan, catalogue: Catalogue | None, data: WindowData) -> So
         return place_sources(data, np.zeros((0, 3)), np.zeros(0))
     clusters, fits = catalogue.clusters, catalogue.fits
     rows = (clusters["score"] >= EXPLAINS) & np.isfinite(clusters["moment_am2"])
+    # A graft is no point, and cannot be fitted as one.
+    rows &= clusters["estimator"] != GRAFT_ESTIMATOR
     positions = np.stack([fits[f"{axis}_voxel"][rows] for axis in "ijk"], axis=1) + PAD
     return place_sources(data, positions, int(catalogue.phase_sign) * clusters["moment_am2"][rows] / moment_per_q(scan))
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferrosight.clusters.fit import Sources
 from ferrosight.clusters.judge import Verdict
 from ferrosight.clusters.polarity import Polarity, expected_false
 from ferrosight.clusters.prepare import PAD
@@ -14,7 +15,7 @@ from ferrosight.clusters.search import SearchResult
 from ferrosight.clusters.selection import select_interval
 from ferrosight.physics.cluster_signal import PATTERNS
 from ferrosight.physics.dipole import phase_amplitude_rad_m3
-from ferrosight.types import CLUSTERS, FITS, NULLS, NullCalibration, Scan, Table, flag_names
+from ferrosight.types import CLUSTERS, FITS, NULLS, NullCalibration, Scan, Table, flag_names, name_clusters
 
 _N_CURVE = 200
 
@@ -38,7 +39,7 @@ def tabulate_clusters(scan: Scan, found: SearchResult, verdict: Verdict) -> tupl
     moment_err = per_q * np.sqrt(verdict.covariance[:, 0, 0])
     selection = np.where(verdict.accepted, verdict.acceptance_score, np.nan)
     low, high = select_interval(moment, moment_err, verdict.score, selection)
-    ids = _cluster_ids(scan, mm)
+    ids = name_clusters(scan, mm)
     joint = verdict.shapes.n_neighbours > 0
     clusters: dict[str, Any] = {
         "cluster_id": ids,
@@ -71,6 +72,7 @@ def tabulate_clusters(scan: Scan, found: SearchResult, verdict: Verdict) -> tupl
         "cylinder_delta_chi2": shapes.cylinder_delta_chi2,
         "bubble_delta_chi2": shapes.bubble_delta_chi2,
         "n_neighbours": shapes.n_neighbours,
+        "explained_share": _explained_share(sources),
         "window_fraction": sources.n_data / len(found.data.voxels),
         "remarks": np.array([flag_names(int(bits), rejecting=False) for bits in verdict.flags], dtype=np.str_),
     }
@@ -79,13 +81,11 @@ def tabulate_clusters(scan: Scan, found: SearchResult, verdict: Verdict) -> tupl
     return Table(CLUSTERS, clusters), Table(FITS, fits)
 
 
-def _cluster_ids(scan: Scan, mm: NDArray[np.float64]) -> NDArray[np.str_]:
-    """Visit and position to 10 µm: the same in every run, and never shared, as sources that near are one."""
-    visit = "_".join(
-        f"{key}-{value}" for key, value in (("sub", scan.subject), ("ses", scan.session), ("run", scan.run)) if value
-    )
-    places = [f"x{x:+.2f}y{y:+.2f}z{z:+.2f}" for x, y, z in np.round(mm, 2) + 0.0]
-    return np.array([f"{visit}_{place}" if visit else place for place in places], dtype=np.str_)
+def _explained_share(sources: Sources) -> NDArray[np.float64]:
+    """Of the χ² that a background alone leaves beyond the noise, what the source explains; NaN where it failed."""
+    gain = sources.chi2_background - sources.chi2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(gain / np.maximum(sources.chi2_background - sources.dof, gain), dtype=np.float64)
 
 
 def tabulate_nulls(

@@ -7,6 +7,8 @@ strengthened, and leave out what a sphere of Lorentz removes, as a proton in a f
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Final
 
 import numpy as np
@@ -101,6 +103,41 @@ def sphere_field(offsets_m: ArrayLike, radius_m: float, delta_chi: float, b0_dir
     outside = (offsets**2).sum(axis=-1) >= radius_m**2
     pattern = harmonic_pattern("dipole", offsets, b0_direction)
     return np.where(outside, delta_chi / 3 * radius_m**3 * pattern, 0.0)
+
+
+def box_field(offsets_m: ArrayLike, edges_m: ArrayLike, b0_direction: ArrayLike) -> FloatArray:
+    """Relative field ΔB/B0 per unit of susceptibility of a uniform box (a voxel): bᵀ(1/3 − N)b inside, −bᵀNb outside.
+
+    Parameters
+    ----------
+    offsets_m : float (..., 3)
+        From the box's centre, along its edges; not on an edge, where the field is singular.
+    edges_m : float (3,)
+    b0_direction : float (3,)
+
+    Notes
+    -----
+    N is the point-function demagnetisation tensor of a rectangular prism: with corners' offsets X, Y, Z and R,
+    N_xx = Σ ± atan(YZ / XR) / 4π and N_xy = −Σ ± asinh(Z / √(X² + Y²)) / 4π over the eight corners (Joseph &
+    Schlömann 1965). 1/3 is the sphere of Lorentz.
+    """
+    offsets = np.asarray(offsets_m, dtype=np.float64)
+    half = np.asarray(edges_m, dtype=np.float64) / 2
+    b0 = _unit(b0_direction)
+    total = np.zeros(offsets.shape[:-1])
+    for signs in itertools.product((-1, 1), repeat=3):
+        corner = offsets + np.array(signs) * half
+        r = np.linalg.norm(corner, axis=-1)
+        tensor = np.zeros_like(total)
+        for a in range(3):
+            b, c = (a + 1) % 3, (a + 2) % 3
+            ratio = corner[..., b] * corner[..., c] * np.sign(corner[..., a]), np.abs(corner[..., a]) * r
+            tensor += b0[a] ** 2 * np.arctan2(*ratio)
+            across = np.hypot(corner[..., a], corner[..., b])
+            tensor -= 2 * b0[a] * b0[b] * np.arcsinh(corner[..., c] / across)
+        total += math.prod(signs) * tensor / (4 * np.pi)
+    inside = (np.abs(offsets) < half).all(axis=-1)
+    return np.where(inside, 1 / 3, 0.0) - total
 
 
 def cylinder_field(

@@ -1,5 +1,6 @@
-"""Moment to iron to cells, with intervals."""
+"""Extended grafts, and moment to iron to cells, with intervals."""
 
 from ferrosight.quantify.cells import quantify_clusters
+from ferrosight.quantify.grafts import measure_grafts
 
-__all__ = ["quantify_clusters"]
+__all__ = ["measure_grafts", "quantify_clusters"]

@@ -14,7 +14,7 @@ from ferrosight.clusters import measure_at as measure_places
 from ferrosight.field import measure_field
 from ferrosight.limits import map_limit
 from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
-from ferrosight.quantify import quantify_clusters
+from ferrosight.quantify import measure_grafts, quantify_clusters
 from ferrosight.types import (
     Catalogue,
     Config,
@@ -50,13 +50,14 @@ def analyse_visit(
     config: Config | None = None,
     on_progress: Progress | None = None,
 ) -> VisitResult:
-    """Field and noise, then clusters, then iron and cells, and the least iron that could have been found.
+    """Field and noise, then clusters and grafts, then iron and cells, and the least iron that could have been found.
 
     Raises AnalysisError where the scan holds nothing that could be analysed.
     """
     config = config or Config()
     field_map = measure_field(scan, config.field, on_progress=on_progress)
     evidence, catalogue = find_clusters(scan, field_map, config.clusters, on_progress=on_progress)
+    catalogue = measure_grafts(scan, field_map, catalogue, config.quantify)
     catalogue = quantify_clusters(catalogue, label, scan.b0_t, iron_per_cell, config.quantify)
     catalogue = dataclasses.replace(catalogue, settings=config.as_dict())
     return VisitResult(scan, field_map, evidence, catalogue, _map_limit(scan, field_map, label, config))

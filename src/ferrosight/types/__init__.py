@@ -1,6 +1,6 @@
 """The frozen data that flows between stages. Nothing here computes, reads or prints."""
 
-from ferrosight.types.catalogue import Catalogue, FitPatch, NullCalibration
+from ferrosight.types.catalogue import GRAFT_ESTIMATOR, Catalogue, FitPatch, NullCalibration, name_clusters
 from ferrosight.types.config import Config
 from ferrosight.types.evaluation import Evaluation, KnownVisit, Matching
 from ferrosight.types.evidence import EvidenceMap
@@ -20,6 +20,7 @@ __all__ = [
     "FITS",
     "FLAG_INFO",
     "FORCED",
+    "GRAFT_ESTIMATOR",
     "NULLS",
     "SCHEMAS",
     "TRUTH",
@@ -51,5 +52,6 @@ __all__ = [
     "TableSchema",
     "Truth",
     "flag_names",
+    "name_clusters",
     "rejects",
 ]

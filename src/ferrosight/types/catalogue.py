@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.types._validate import frozen_array, set_field
 from ferrosight.types.label import Label
-from ferrosight.types.scan import PhaseSign
+from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: What the clusters table calls the estimator of an extended graft.
+GRAFT_ESTIMATOR: Final = "susceptibility_integral"
+
+
+def name_clusters(scan: Scan, mm: NDArray[np.float64]) -> NDArray[np.str_]:
+    """Ids (n,) from the visit and positions (n, 3) to 10 µm: the same in every run.
+
+    They are never shared, as sources that near are one.
+    """
+    visit = "_".join(
+        f"{key}-{value}" for key, value in (("sub", scan.subject), ("ses", scan.session), ("run", scan.run)) if value
+    )
+    places = [f"x{x:+.2f}y{y:+.2f}z{z:+.2f}" for x, y, z in np.round(mm, 2) + 0.0]
+    return np.array([f"{visit}_{place}" if visit else place for place in places], dtype=np.str_)
 
 
 @dataclass(frozen=True)

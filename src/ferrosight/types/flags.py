@@ -23,6 +23,7 @@ class Flag(IntFlag):
     BUBBLE_NOT_EXCLUDED = 1 << 10
     SIGN_UNKNOWN = 1 << 11
     FEW_DECOYS = 1 << 12
+    INSIDE_GRAFT = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ FLAG_INFO: dict[Flag, FlagInfo] = {
     ),
     Flag.FIT_FAILED: FlagInfo("fit_failed", True, "The fit did not converge; its numbers are missing."),
     Flag.OUTSIDE: FlagInfo("outside", True, "Its centre lies outside the image or the tissue; only its field is seen."),
+    Flag.INSIDE_GRAFT: FlagInfo(
+        "inside_graft", True, "It lies in an extended graft, which has a row of its own and holds its iron."
+    ),
     Flag.POOR_FIT: FlagInfo("poor_fit", False, "χ² per degree of freedom is above 1; errors are inflated by its root."),
     Flag.WINDOWS_DISAGREE: FlagInfo(
         "windows_disagree", False, "Inner and outer windows give different moments; the error covers both."

@@ -82,7 +82,11 @@ CLUSTERS = TableSchema(
         Column("status", "", "string", "accepted or rejected."),
         Column("reasons", "", "string", "Why it was rejected: names from the flag registry, joined by ';'."),
         Column(
-            "estimator", "", "string", "What gave the moment: point (alone) or joint (with its overlapping neighbours)."
+            "estimator",
+            "",
+            "string",
+            "What gave the moment: point (alone), joint (with its overlapping neighbours), or susceptibility_integral "
+            "(over an extended graft).",
         ),
     ),
 )
@@ -116,6 +120,19 @@ FITS = TableSchema(
             "χ² of a bubble less that of the cluster, at χ²/dof = 1; below 0 a bubble fits better.",
         ),
         Column("n_neighbours", "1", "integer", "Overlapping clusters fitted together with this one."),
+        Column(
+            "explained_share",
+            "1",
+            "number",
+            "Share of what a smooth background leaves unexplained in the window that the point explains.",
+        ),
+        Column(
+            "moment_r2star_am2",
+            "A m²",
+            "number",
+            "A second opinion on a graft: the moment that static dephasing would need for its R2*; no calibration.",
+        ),
+        Column("moment_r2star_am2_err", "A m²", "number", "One standard deviation of that, from the noise alone."),
         Column("window_fraction", "1", "number", "Share of the fitting window inside image and mask."),
         Column("remarks", "", "string", "Cautions that do not reject: names from the flag registry, joined by ';'."),
     ),

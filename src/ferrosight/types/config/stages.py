@@ -43,7 +43,15 @@ class ClustersConfig(StageConfig):
 
 @dataclass(frozen=True)
 class QuantifyConfig(StageConfig):
-    """Moment to iron to cells."""
+    """Extended grafts; moment to iron to cells."""
+
+    least_graft_voxels: float = setting(
+        3.0,
+        "Regions of raised R2* wider than this are measured as extended grafts, unless a point explains them; "
+        "diameter of the ball of the same volume, cube roots of the voxel's volume.",
+        low=2.0,
+        high=100.0,
+    )
 
     cell_to_cell_cv: float = setting(
         0.5,
