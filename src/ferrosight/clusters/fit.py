@@ -15,12 +15,10 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from ferrosight.clusters.windows import (
-    FINE,
     N_BACKGROUND,
     N_PARAMETERS,
-    ROUGH,
     copy_into,
-    descend_over,
+    descend,
     find_start,
     invert,
     measure_chi2,
@@ -34,10 +32,9 @@ from ferrosight.physics.fine_cells import cell_average
 BLOCK_HALF = 8
 #: Relative error of a moment that remains at any signal: the tabulated point spread against simulated truth.
 TABLE_REL_SD = 0.005
-#: What a run of fits does: go on from where the sources are, search for a start first, search only, or go on from
-#: such a start.
-_CONTINUE, _SEARCH, _START, _REFINE = 0, 1, 2, 3
-_MAX_MOVES = 4
+#: What a run of fits does: go on from where the sources are, search for a start first, or search only.
+_CONTINUE, _SEARCH, _START = 0, 1, 2
+_MAX_MOVES = 3
 
 
 @dataclass(frozen=True)
@@ -226,11 +223,6 @@ def start_sources(data: WindowData, sources: Sources, neighbours: Neighbours) ->
     return _run_fits(data, sources, neighbours, None, _START)
 
 
-def refine_starts(data: WindowData, started: Sources, neighbours: Neighbours) -> Sources:
-    """Fit every source from its best start."""
-    return _run_fits(data, started, neighbours, None, _REFINE)
-
-
 def _run_fits(
     data: WindowData, sources: Sources, neighbours: Neighbours, own: NDArray[np.int64] | None, mode: int
 ) -> Sources:
@@ -381,8 +373,6 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
         centre = centres[f].copy()
         strength = q[f]
         chi2, steps, used = -1.0, -1, 0
-        # A source may be far from where it starts; rough values lead it near.
-        span = FINE if mode == _CONTINUE else ROUGH
         for attempt in range(_MAX_MOVES):
             used = cut_window(signal, weights, centre, voxels, data, weight)
             if used < 3 * N_BACKGROUND:
@@ -390,18 +380,14 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
                 break
             multiply_neighbours(centre, voxels, own[f], block_centres, blocks, other)
             discount_neighbours(data, other, model_error, weight)
-            if attempt == 0 and mode in (_SEARCH, _START):
+            if attempt == 0 and mode != _CONTINUE:
                 side = 1 if strength > 0 else 0
                 size, chi2 = find_start(data, other, weight, basis, starts[side], shift)
                 strength = size if side else -size
                 steps = 0
                 if mode == _START:
                     break
-            if attempt == _MAX_MOVES - 1:
-                span = FINE
-            strength, chi2, steps = descend_over(
-                data, other, weight, ratios, table, voxels, basis, strength, shift, span, gram
-            )
+            strength, chi2, steps = descend(data, other, weight, ratios, table, voxels, basis, strength, shift, gram)
             if steps < 0 or attempt == _MAX_MOVES - 1:
                 break
             moved = False
@@ -413,9 +399,7 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
                     shift[axis] -= whole
                     moved = True
             if not moved:
-                if span == FINE:
-                    break
-                span = FINE
+                break
         copy_into(centres[f], centre)
         copy_into(shifts[f], shift)
         q[f] = strength

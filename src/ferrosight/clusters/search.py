@@ -25,7 +25,6 @@ from ferrosight.clusters.fit import (
     fit_sources,
     multiply_blocks,
     no_neighbours,
-    refine_starts,
     start_sources,
     unfitted,
 )
@@ -205,7 +204,7 @@ def _fit_classes(
     rank = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
     screens_best = order == np.searchsorted(rows, rows[order])
     chosen = order[((rank < _REFINED) & (started.score[order] > _WORTH_REFINING)) | screens_best]
-    fitted = refine_starts(data, started.pick(chosen), neighbours)
+    fitted = fit_sources(data, started.pick(chosen), neighbours, search=False)
     best = np.lexsort((-fitted.score, rows[chosen]))
     at, first = np.unique(rows[chosen][best], return_index=True)
     return fitted.pick(best[first]), at

@@ -12,13 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ferrosight.physics.cluster_signal import (
-    Q_MAX,
-    SignalTable,
-    interpolate_signal_over,
-    interpolate_value,
-    interpolate_value_over,
-)
+from ferrosight.physics.cluster_signal import Q_MAX, SignalTable, interpolate_signal, interpolate_value
 
 #: Terms of the background polynomial, real columns of one complex coefficient each.
 N_BACKGROUND = 10
@@ -29,9 +23,6 @@ MAX_SHIFT = 0.66
 _MAX_STEPS = 20
 #: A step that lowers χ² by less, or by less than this share of it, ends a fit: a tenth of a standard deviation.
 _CONVERGED, _CONVERGED_SHARE = 0.01, 2e-5
-_ROUGHLY_CONVERGED = 0.5
-#: Points per axis that signals are interpolated between.
-ROUGH, FINE = 2, 4
 #: So many steps that end at the bound of the shift end a fit too: its window is to be cut anew.
 _AT_BOUND = 2
 _Q_FLOOR = 1e-4
@@ -196,12 +187,6 @@ def linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram,
 
     ``data``, ``other``, ``weight`` (echo, voxel); ``table`` is (values, matrix, edges).
     """
-    return _linearise_over(data, other, weight, ratios, table, voxels, basis, q, shift, FINE, gram, gradient)
-
-
-@njit(cache=True, fastmath=True)
-def _linearise_over(data, other, weight, ratios, table, voxels, basis, q, shift, span, gram, gradient):  # type: ignore[no-untyped-def]
-    """``linearise``, interpolating over ``span`` points per axis."""
     values, matrix, edges = table
     n_echoes, n = data.shape
     signal = np.empty(n, np.complex64)
@@ -218,7 +203,7 @@ def _linearise_over(data, other, weight, ratios, table, voxels, basis, q, shift,
     gradient[:] = 0.0
     total = 0.0
     for e in range(n_echoes):
-        interpolate_signal_over(values, matrix, edges, voxels, q * ratios[e], shift, span, signal, slopes)
+        interpolate_signal(values, matrix, edges, voxels, q * ratios[e], shift, signal, slopes)
         for v in range(n):
             factor[v] = other[e, v] * signal[v]
         chi2 = project_background(data[e], factor, weight[e], basis, residual, coefficients, low)
@@ -242,12 +227,6 @@ def _linearise_over(data, other, weight, ratios, table, voxels, basis, q, shift,
 @njit(cache=True, fastmath=True)
 def measure_chi2(data, other, weight, ratios, table, voxels, basis, q, shift):  # type: ignore[no-untyped-def]
     """χ² at (q, shift); q = 0 is the background alone."""
-    return _measure_chi2_over(data, other, weight, ratios, table, voxels, basis, q, shift, FINE)
-
-
-@njit(cache=True, fastmath=True)
-def _measure_chi2_over(data, other, weight, ratios, table, voxels, basis, q, shift, span):  # type: ignore[no-untyped-def]
-    """``measure_chi2``, interpolating over ``span`` points per axis."""
     values, matrix, edges = table
     n_echoes, n = data.shape
     signal = np.empty(n, np.complex64)
@@ -259,7 +238,7 @@ def _measure_chi2_over(data, other, weight, ratios, table, voxels, basis, q, shi
         if q == 0.0:
             signal[:] = 1.0
         else:
-            interpolate_value_over(values, matrix, edges, voxels, q * ratios[e], shift, span, signal)
+            interpolate_value(values, matrix, edges, voxels, q * ratios[e], shift, signal)
         for v in range(n):
             signal[v] *= other[e, v]
         chi2 = project_background(data[e], signal, weight[e], basis, residual, coefficients, low)
@@ -372,21 +351,7 @@ def _measure_start(data, other, weight, basis, starts, start, work):  # type: ig
 
 @njit(cache=True, fastmath=True)
 def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gram):  # type: ignore[no-untyped-def]
-    """Levenberg-Marquardt from ``start`` and ``shift`` (changed in place). Returns q, χ² and steps (-1: failed).
-
-    Most of the way is gone with rough values of the model, a sixteenth as many points to interpolate between; the end
-    is that of the fine ones.
-    """
-    q, _, rough = descend_over(data, other, weight, ratios, table, voxels, basis, start, shift, ROUGH, gram)
-    if rough < 0:
-        return q, -1.0, -1
-    q, chi2, fine = descend_over(data, other, weight, ratios, table, voxels, basis, q, shift, FINE, gram)
-    return q, chi2, rough + fine if fine >= 0 else -1
-
-
-@njit(cache=True, fastmath=True)
-def descend_over(data, other, weight, ratios, table, voxels, basis, start, shift, span, gram):  # type: ignore[no-untyped-def]
-    """``descend`` interpolating over ``span`` points per axis; the rough way ends sooner."""
+    """Levenberg-Marquardt from ``start`` and ``shift`` (changed in place). Returns q, χ² and steps (-1: failed)."""
     gradient = np.empty(N_PARAMETERS)
     new_gram = np.empty((N_PARAMETERS, N_PARAMETERS))
     new_gradient = np.empty(N_PARAMETERS)
@@ -395,10 +360,9 @@ def descend_over(data, other, weight, ratios, table, voxels, basis, start, shift
     trial = np.empty(3)
     q = start
     window = (data, other, weight, ratios, table, voxels, basis)
-    chi2 = _linearise_over(*window, q, shift, span, gram, gradient)
+    chi2 = linearise(*window, q, shift, gram, gradient)
     if chi2 < 0.0:
         return q, chi2, -1
-    converged = _CONVERGED if span == FINE else _ROUGHLY_CONVERGED
     damping = 1e-2
     at_bound = 0
     for count in range(_MAX_STEPS):
@@ -415,7 +379,7 @@ def descend_over(data, other, weight, ratios, table, voxels, basis, start, shift
             move = min(max(step[axis + 1], -0.4), 0.4)
             trial[axis] = min(max(shift[axis] + move, -MAX_SHIFT), MAX_SHIFT)
         # Nearly every trial is taken, and then its slopes are wanted.
-        new_chi2 = _linearise_over(*window, new_q, trial, span, new_gram, new_gradient)
+        new_chi2 = linearise(*window, new_q, trial, new_gram, new_gradient)
         if 0.0 <= new_chi2 < chi2:
             gain = chi2 - new_chi2
             q, chi2 = new_q, new_chi2
@@ -424,7 +388,7 @@ def descend_over(data, other, weight, ratios, table, voxels, basis, start, shift
             copy_into(gram, new_gram)
             damping = max(damping * 0.2, 1e-6)
             at_bound = at_bound + 1 if np.abs(shift).max() >= MAX_SHIFT else 0
-            if gain < converged + _CONVERGED_SHARE * chi2 or at_bound == _AT_BOUND:
+            if gain < _CONVERGED + _CONVERGED_SHARE * chi2 or at_bound == _AT_BOUND:
                 return q, chi2, count + 1
         else:
             damping *= 5.0

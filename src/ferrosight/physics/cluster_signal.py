@@ -244,59 +244,37 @@ def _add_scaled(total, scale, part):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _line(t, weights, slopes):  # type: ignore[no-untyped-def]
-    """The same with the nodes at 0 and 1 alone."""
-    weights[1], weights[2] = 1.0 - t, t
-    slopes[1], slopes[2] = -1.0, 1.0
-
-
-@njit(cache=True, fastmath=True)
-def _place_nodes(q, shift, span, weights, slopes, node):  # type: ignore[no-untyped-def]
+def _place_nodes(q, shift, weights, slopes, node):  # type: ignore[no-untyped-def]
     """Interpolation weights and their slopes (4, 4): rows are the three axes, then the level.
 
-    Fills ``node`` (3,) and returns the level of the second of the four points, and |q| within the table; with
-    ``span`` 2 only the second and the third point have weights. A source of negative q is inverted: F(-q, Δ) is the
-    conjugate of F(q, -Δ), whatever the point spread.
+    Fills ``node`` (3,) and returns the level of the second of the four points, and |q| within the table. A
+    source of negative q is inverted: F(-q, Δ) is the conjugate of F(q, -Δ), whatever the point spread.
     """
     bounded = min(max(abs(q), Q_MIN), Q_MAX)
     side = -1.0 if q < 0 else 1.0
-    beyond = span // 2 - 1
     t = np.log(bounded / Q_MIN) / _LOG_STEP
-    level = min(max(int(t), beyond), N_LEVELS - 2 - beyond)
-    if span == 2:
-        _line(t - level, weights[3], slopes[3])
-    else:
-        _lagrange(t - level, weights[3], slopes[3])
+    level = min(max(int(t), 1), N_LEVELS - 3)
+    _lagrange(t - level, weights[3], slopes[3])
     for axis in range(3):
         u = (side * shift[axis] - _FIRST_NODE) * NODES_PER_VOXEL
-        node[axis] = min(max(int(u), beyond), N_NODES - 2 - beyond)
-        if span == 2:
-            _line(u - node[axis], weights[axis], slopes[axis])
-        else:
-            _lagrange(u - node[axis], weights[axis], slopes[axis])
+        node[axis] = min(max(int(u), 1), N_NODES - 3)
+        _lagrange(u - node[axis], weights[axis], slopes[axis])
     return level, bounded
 
 
 @njit(cache=True, fastmath=True)
 def interpolate_value(values, matrix, edges, voxels, q, shift, signal):  # type: ignore[no-untyped-def]
     """F alone at every voxel of a window: ``interpolate_signal`` without derivatives, three times as fast."""
-    interpolate_value_over(values, matrix, edges, voxels, q, shift, 4, signal)
-
-
-@njit(cache=True, fastmath=True)
-def interpolate_value_over(values, matrix, edges, voxels, q, shift, span, signal):  # type: ignore[no-untyped-def]
-    """``interpolate_value`` over ``span`` points per axis: 4, or 2 for a rough value at a fraction of the time."""
     n = len(voxels)
     w = np.empty((4, 4))
     s = np.empty((4, 4))
     node = np.empty(3, np.int64)
-    level, bounded = _place_nodes(q, shift, span, w, s, node)
+    level, bounded = _place_nodes(q, shift, w, s, node)
     total = np.zeros(2 * n, np.float32)
-    first, end = 2 - span // 2, 2 + span // 2
-    for d in range(first, end):
-        for a in range(first, end):
-            for b in range(first, end):
-                for c in range(first, end):
+    for d in range(4):
+        for a in range(4):
+            for b in range(4):
+                for c in range(4):
                     weight = np.float32(w[3, d] * w[0, a] * w[1, b] * w[2, c])
                     block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c]
                     _add_scaled(total, weight, block.view(np.float32))
@@ -317,31 +295,24 @@ def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):
     voxel, within ±0.75. Fills ``signal`` (n,) with F and ``slopes`` (4, n) with its derivatives by q and by
     the three components of ``shift``.
     """
-    interpolate_signal_over(values, matrix, edges, voxels, q, shift, 4, signal, slopes)
-
-
-@njit(cache=True, fastmath=True)
-def interpolate_signal_over(values, matrix, edges, voxels, q, shift, span, signal, slopes):  # type: ignore[no-untyped-def]
-    """``interpolate_signal`` over ``span`` points per axis: 4, or 2 for rough values at a fraction of the time."""
     n = len(voxels)
     w = np.empty((4, 4))
     s = np.empty((4, 4))
     node = np.empty(3, np.int64)
-    level, bounded = _place_nodes(q, shift, span, w, s, node)
+    level, bounded = _place_nodes(q, shift, w, s, node)
     w32, s32 = w.astype(np.float32), s.astype(np.float32)
     # Rows: F, and its slopes by level, x, y, z; summed one axis at a time, innermost first.
     by_z = np.empty((2, 2 * n), np.float32)
     by_y = np.empty((3, 2 * n), np.float32)
     by_x = np.empty((4, 2 * n), np.float32)
     total = np.zeros((5, 2 * n), np.float32)
-    first, end = 2 - span // 2, 2 + span // 2
-    for d in range(first, end):
+    for d in range(4):
         by_x[:] = 0.0
-        for a in range(first, end):
+        for a in range(4):
             by_y[:] = 0.0
-            for b in range(first, end):
+            for b in range(4):
                 by_z[:] = 0.0
-                for c in range(first, end):
+                for c in range(4):
                     block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c].view(np.float32)
                     _add_scaled(by_z[0], w32[2, c], block)
                     _add_scaled(by_z[1], s32[2, c], block)
