@@ -37,7 +37,6 @@ def judge_by_baseline(
     field_map: FieldMap,
     baseline: Scan,
     baseline_field_map: FieldMap,
-    baseline_catalogue: Catalogue,
     config: ClustersConfig,
 ) -> Catalogue:
     """Reject the candidates of ``scan`` that the ``baseline``, a scan without label, holds at the same place.
@@ -61,13 +60,13 @@ def judge_by_baseline(
     of phase unknown) only the note is added.
     """
     name = describe_baseline(baseline)
-    obstacle = _find_obstacle(catalogue, scan, field_map, baseline, baseline_field_map, baseline_catalogue)
+    obstacle = _find_obstacle(catalogue, scan, field_map, baseline, baseline_field_map)
     if obstacle:
         return _add_note(catalogue, f"Judged without a baseline: {name} cannot be used, because {obstacle}.")
     clusters = catalogue.clusters
     asked = is_significant(clusters) & np.isfinite(clusters["moment_am2"]) & np.isfinite(clusters["moment_am2_err"])
     known = asked | ((clusters["score"] >= EXPLAINS) & np.isfinite(clusters["moment_am2"]))
-    there = _measure(catalogue, known, scan, baseline, baseline_field_map, baseline_catalogue, config)
+    there = _measure(catalogue, known, scan, baseline, baseline_field_map, config)
     held, told, grown = _compare(clusters, asked, *there)
     fits = catalogue.fits.with_columns(
         baseline_moment_am2=np.where(asked, there[0], np.nan),
@@ -113,12 +112,11 @@ def _find_obstacle(
     field_map: FieldMap,
     baseline: Scan,
     baseline_field_map: FieldMap,
-    baseline_catalogue: Catalogue,
 ) -> str:
     """Why the two scans cannot be compared; "" where they can."""
     if abs(baseline.b0_t / scan.b0_t - 1) > _SAME_B0:
         return f"it was made at {baseline.b0_t:g} T and this scan at {scan.b0_t:g} T"
-    if PhaseSign.UNKNOWN in (catalogue.phase_sign, _phase_sign(baseline, baseline_catalogue)):
+    if PhaseSign.UNKNOWN in (catalogue.phase_sign, baseline.phase_sign):
         return "the sign of phase must be known in both scans, and is not; state it"
     overlap = measure_overlap(field_map, baseline_field_map)
     if overlap < _LEAST_OVERLAP:
@@ -127,10 +125,6 @@ def _find_obstacle(
             "register the scans, or correct the affines"
         )
     return ""
-
-
-def _phase_sign(scan: Scan, catalogue: Catalogue) -> PhaseSign:
-    return scan.phase_sign or catalogue.phase_sign
 
 
 def measure_overlap(one: FieldMap, other: FieldMap) -> float:
@@ -151,7 +145,6 @@ def _measure(
     scan: Scan,
     baseline: Scan,
     field_map: FieldMap,
-    baseline_catalogue: Catalogue,
     config: ClustersConfig,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Moment and error (n,) of the baseline at the place of every known row; NaN elsewhere."""
@@ -160,8 +153,7 @@ def _measure(
     edge = float(np.cbrt(np.prod(scan.grid.voxel_mm)))
     own = np.stack([rows[f"{axis}_mm_err"] for axis in "xyz"], axis=1)
     spread = np.hypot(np.where(np.isfinite(own), np.minimum(own, edge), edge), config.repositioning_mm or edge / 2)
-    signed = dataclasses.replace(baseline, phase_sign=_phase_sign(baseline, baseline_catalogue))
-    table = measure_at(signed, field_map, places, config, positions_mm_err=spread)
+    table = measure_at(baseline, field_map, places, config, positions_mm_err=spread)
     moment, err = np.full((2, len(known)), np.nan)
     moment[known], err[known] = table["moment_am2"], table["moment_am2_err"]
     return moment, err

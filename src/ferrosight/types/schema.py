@@ -121,7 +121,7 @@ FITS = TableSchema(
             "baseline_moment_am2",
             "A m²",
             "number",
-            "Moment that the baseline scan holds at this place; n/a without one.",
+            "Moment that the baseline scan holds there; n/a without one.",
         ),
         Column("baseline_moment_am2_err", "A m²", "number", "One standard deviation of the baseline's moment."),
         Column("remarks", "", "string", "Cautions that do not reject: names from the flag registry, joined by ';'."),
