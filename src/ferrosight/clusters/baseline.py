@@ -152,7 +152,7 @@ def _measure(
     places = np.stack([rows[f"{axis}_mm"] for axis in "xyz"], axis=1)
     edge = float(np.cbrt(np.prod(scan.grid.voxel_mm)))
     own = np.stack([rows[f"{axis}_mm_err"] for axis in "xyz"], axis=1)
-    spread = np.hypot(np.where(np.isfinite(own), np.minimum(own, edge), edge), config.repositioning_mm or edge / 2)
+    spread = np.hypot(np.where(np.isfinite(own), np.minimum(own, edge), edge), config.repositioning_mm or edge / 4)
     table = measure_at(baseline, field_map, places, config, positions_mm_err=spread)
     moment, err = np.full((2, len(known)), np.nan)
     moment[known], err[known] = table["moment_am2"], table["moment_am2_err"]

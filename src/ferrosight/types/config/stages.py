@@ -42,7 +42,7 @@ class ClustersConfig(StageConfig):
     repositioning_mm: float = setting(
         0.0,
         "How far anything may lie from where it lay in the baseline scan, one standard deviation along each axis, mm "
-        "(an assumption); 0 chooses half a voxel.",
+        "(an assumption); 0 chooses a quarter of a voxel.",
         low=0.0,
         high=10.0,
     )
