@@ -190,7 +190,6 @@ def test_few_weak_clusters_at_empty_places_are_lost() -> None:
         real = is_near(found.clusters, places) & (found.clusters["status"] == "accepted")
         n_found += np.count_nonzero(real)
         n_lost += np.count_nonzero(judged.clusters["status"][real] == "rejected")
-    print(f"lost {n_lost} of {n_found}")
     assert n_found >= 40
     # Where errors are right the rule costs 0.5 % of clusters of a moment six times its error.
     assert n_lost <= 0.03 * n_found
