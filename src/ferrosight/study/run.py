@@ -29,7 +29,7 @@ from ferrosight.study.products import write_maps, write_report, write_summary, w
 from ferrosight.study.provenance import describe_run, hash_files
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.study.summary import CatalogueSummary, summarise_catalogue
-from ferrosight.study.visit import VisitResult, add_note, analyse_visit, as_baseline
+from ferrosight.study.visit import BaselineScan, add_note, analyse_visit, as_baseline
 from ferrosight.types import Config, IronPerCell, Label, PhaseSign, Progress
 
 _LOG = logging.getLogger(__name__)
@@ -175,9 +175,9 @@ def run_study(
     with limit_cpus(options.n_cpus) as n_cpus:
         for visit in planned:
             held = _hold(visit, held, options, on_progress)
-            outcome, result = _run_visit(visit, held, out_dir, options, n_cpus, on_progress)
+            outcome, baseline = _run_visit(visit, held, out_dir, options, n_cpus, on_progress)
             if visit.choice.is_baseline:
-                held = HeldBaseline(visit.files, None if result is None else as_baseline(result), outcome.error)
+                held = HeldBaseline(visit.files, baseline, outcome.error)
             outcomes.append(outcome)
             if on_visit is not None:
                 on_visit(outcome)
@@ -211,7 +211,8 @@ def _run_visit(
     options: StudyOptions,
     n_cpus: int,
     on_progress: Progress | None,
-) -> tuple[VisitOutcome, VisitResult | None]:
+) -> tuple[VisitOutcome, BaselineScan | None]:
+    """What became of the visit, and where it is a baseline what others need of it: no more is kept."""
     visit, started = planned.files, time.perf_counter()
 
     def report(what: str, done: int, total: int) -> None:
@@ -219,10 +220,10 @@ def _run_visit(
             on_progress(f"{visit.name}: {what}", done, total)
 
     try:
-        result, summary, page = _analyse_and_write(planned, held, out_dir, options, n_cpus, report, started)
+        baseline, summary, page = _analyse_and_write(planned, held, out_dir, options, n_cpus, report, started)
     except FerrosightError as error:
         _LOG.debug("%s failed", visit.name, exc_info=True)
-        result, summary, page, message = None, None, None, str(error)
+        baseline, summary, page, message = None, None, None, str(error)
     else:
         message = ""
     outcome = VisitOutcome(
@@ -236,7 +237,7 @@ def _run_visit(
         report=page,
         error=message,
     )
-    return outcome, result
+    return outcome, baseline
 
 
 def _analyse_and_write(
@@ -247,7 +248,7 @@ def _analyse_and_write(
     n_cpus: int,
     on_progress: Progress,
     started: float,
-) -> tuple[VisitResult, CatalogueSummary, Path]:
+) -> tuple[BaselineScan | None, CatalogueSummary, Path]:
     visit, choice, config = planned.files, planned.choice, options.config
     on_progress("reading", 0, 1)
     scan = read_visit(visit, phase_sign=options.phase_sign)
@@ -285,7 +286,7 @@ def _analyse_and_write(
         **provenance,
     }
     write_summary(content, out_dir, visit)
-    return result, summary, page
+    return as_baseline(result) if choice.is_baseline else None, summary, page
 
 
 def _input_files(visit: VisitFiles) -> list[Path]:
