@@ -22,6 +22,8 @@ from ferrosight.types.config import ClustersConfig
 _REPRODUCES = 0.2
 #: Standard deviations by which a candidate must exceed what the baseline holds at its place to be more than that.
 _GROWN = 3.0
+#: Standard deviations from which the baseline holds anything: 1 % of empty places seem to.
+_SOMETHING = 2.33
 #: Where the baseline's error is more than this share of the candidate's moment it says too little.
 _TELLS = 1 / 3
 #: Share of the smaller of two tissues that must lie within the other; else the scans show different places.
@@ -46,6 +48,7 @@ def judge_by_baseline(
     as it was in the scan. With m, s the candidate's moment and error and b, t the baseline's there, and
     σ² = s² + t² + (0.2 b)², a candidate is rejected (``in_baseline``) where
 
+    - the baseline holds something: b > 2.33 t (1 % of empty places do; or, where t > m, b > 0),
     - b lies nearer to m than to zero, in their own errors: (m - b) / √(s² + t²) < b / t, and
     - the excess is not significant: m - b < 3 σ.
 
@@ -171,7 +174,9 @@ def _compare(
     excess = moment - base
     with np.errstate(invalid="ignore"):
         told = asked & np.isfinite(base) & np.isfinite(there_err)
-        holds = told & (excess / np.hypot(err, there_err) < base / there_err)
+        # Places that two of the visit's sources share in the baseline have no error to speak of: the value decides.
+        something = (base > _SOMETHING * there_err) | ((base > 0) & (there_err > moment))
+        holds = told & something & (excess / np.hypot(err, there_err) < base / there_err)
         grown = holds & (excess >= _GROWN * np.sqrt(err**2 + there_err**2 + (_REPRODUCES * base) ** 2))
         told &= holds | (there_err <= _TELLS * moment)
     return holds & ~grown, told, grown
