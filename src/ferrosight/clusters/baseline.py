@@ -22,8 +22,8 @@ from ferrosight.types.config import ClustersConfig
 _REPRODUCES = 0.2
 #: Standard deviations by which a candidate must exceed what the baseline holds at its place to be more than that.
 _GROWN = 3.0
-#: Standard deviations from which the baseline holds anything: 1 % of empty places seem to.
-_SOMETHING = 2.33
+#: Standard deviations from which the baseline holds anything: a labelled cluster lost is worse than a weak vein kept.
+_SOMETHING = 3.0
 #: Where the baseline's error is more than this share of the candidate's moment it says too little.
 _TELLS = 1 / 3
 #: Share of the smaller of two tissues that must lie within the other; else the scans show different places.
@@ -48,7 +48,7 @@ def judge_by_baseline(
     as it was in the scan. With m, s the candidate's moment and error and b, t the baseline's there, and
     σ² = s² + t² + (0.2 b)², a candidate is rejected (``in_baseline``) where
 
-    - the baseline holds something: b > 2.33 t (1 % of empty places do; or, where t > m, b > 0),
+    - the baseline holds something: b > 3 t (or, where t > m, b > 0),
     - b lies nearer to m than to zero, in their own errors: (m - b) / √(s² + t²) < b / t, and
     - the excess is not significant: m - b < 3 σ.
 
