@@ -181,3 +181,24 @@ def test_a_damaged_image_fails_its_visit_with_a_sentence(ferrosight, small_scan,
     assert path.name in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_what_each_visit_is_held_against(ferrosight, small_scan, tmp_path):
+    followed_dir, out = tmp_path / "study", tmp_path / "out"
+    for session in ("d07", "d14", "pre"):
+        write_scan(_as_subject(small_scan, "01", session), followed_dir)
+    given = ["session_id\tday\tbaseline", "ses-pre\t-1\ttrue", "ses-d07\t7\tfalse", "ses-d14\t14\tn/a"]
+    (followed_dir / "sub-01" / "sub-01_sessions.tsv").write_text("\n".join(given) + "\n", encoding="utf-8")
+    lines = ferrosight("run", followed_dir, out, "--dry-run").out.splitlines()
+    assert "sub-01_ses-pre  (label: none; a baseline scan itself, without label)" in lines
+    assert "sub-01_ses-d07  (label: none; baseline: sub-01_ses-pre)" in lines
+    table = followed_dir / "sub-01" / "sub-01_sessions.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("ses-d14\t14", "ses-d14\t-14"), encoding="utf-8")
+    content = json.loads(ferrosight("run", followed_dir, out, "--dry-run", "--json").out)
+    told = {visit["visit"]: (visit["is_baseline"], visit["baseline"]) for visit in content["visits"]}
+    assert told["sub-01_ses-pre"] == (True, None)
+    assert told["sub-01_ses-d07"] == (False, "sub-01_ses-pre")
+    assert told["sub-01_ses-d14"] == (False, None)
+    assert [visit["baseline_note"] for visit in content["visits"] if visit["baseline_note"]] == [
+        "no baseline scan is known to be before sub-01_ses-d14 (sub-01_ses-pre)"
+    ]

@@ -87,11 +87,18 @@ def test_a_day_is_preferred_to_a_time(tmp_path):
     assert [session.day for session in read_sessions(tmp_path, "01")] == [5, 2]
 
 
+def test_a_table_that_tells_nothing_of_days_is_read_as_it_is(tmp_path):
+    sessions(tmp_path, "session_id\tnotes", "ses-a\tx")
+    (only,) = read_sessions(tmp_path, "01")
+    assert (only.session, only.baseline) == ("a", False)
+    assert math.isnan(only.day)
+
+
 @pytest.mark.parametrize(
     ("lines", "word"),
     [
         (["session\tday", "ses-a\t1"], "session_id"),
-        (["session_id\tnotes", "ses-a\tx"], "day or acq_time"),
+        (["session_id\tbaseline", "ses-a\ttrue"], "day or acq_time"),
         (["session_id\tday", "ses-a\tMonday"], "day.*Monday"),
         (["session_id\tday", "ses-a\tinf"], "day.*inf"),
         (["session_id\tday\tbaseline", "ses-a\t1\tmaybe"], "baseline.*maybe"),

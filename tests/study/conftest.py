@@ -110,6 +110,12 @@ class FakeStages:
         z = np.stack([np.full(SHAPE, 2, np.float32), np.full(SHAPE, 5, np.float32)])
         return EvidenceMap(scan.grid, ("dipole", "xz"), z), make_catalogue()
 
+    def judge_by_baseline(
+        self, catalogue: Catalogue, scan: Scan, field_map: FieldMap, baseline: Scan, *args: object
+    ) -> Catalogue:
+        self.calls.append(f"{scan.session} against {baseline.session} {baseline.phase_sign.name}")
+        return catalogue
+
     def write_visit_report(self, path: Path, *args: Any, provenance: Mapping[str, Any], **kwargs: Any) -> None:
         self.calls.append("report")
         self.provenance = provenance
@@ -123,6 +129,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
     fakes = FakeStages()
     monkeypatch.setattr(visit, "measure_field", fakes.measure_field)
     monkeypatch.setattr(visit, "find_clusters", fakes.find_clusters)
+    monkeypatch.setattr(visit, "judge_by_baseline", fakes.judge_by_baseline)
     monkeypatch.setattr(products, "write_visit_report", fakes.write_visit_report)
     return fakes
 
@@ -145,4 +152,15 @@ def bids_dir(tmp_path: Path) -> Path:
     folder = tmp_path / "study"
     write_scan(make_scan("01"), folder)
     write_scan(make_scan("02", "d07", n_echoes=1), folder)
+    return folder
+
+
+@pytest.fixture
+def followed_dir(tmp_path: Path) -> Path:
+    """One subject with a baseline scan, whose name sorts last, and two labelled visits."""
+    folder = tmp_path / "followed"
+    for session in ("d07", "d14", "pre"):
+        write_scan(make_scan("01", session), folder)
+    lines = ["session_id\tday\tbaseline", "ses-pre\t-1\ttrue", "ses-d07\t7\tfalse", "ses-d14\t14\tn/a"]
+    (folder / "sub-01" / "sub-01_sessions.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,3 +162,63 @@ def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(bids
     monkeypatch.setattr(run.os, "access", lambda *_: False)
     with pytest.raises(InputError, match="must be writable"):
         plan_study(bids_dir, tmp_path / "out", OPTIONS)
+
+
+def summary_of(out: Path, session: str) -> dict[str, Any]:
+    path = out / "sub-01" / f"ses-{session}" / f"sub-01_ses-{session}_summary.json"
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_baseline_comes_first_and_every_labelled_visit_is_held_against_it(stages, followed_dir, tmp_path):
+    planned = plan_study(followed_dir, tmp_path / "out", OPTIONS)
+    assert [visit.files.session for visit in planned] == ["pre", "d07", "d14"]
+    run_study(planned, tmp_path / "out", OPTIONS)
+    # The sign of phase that the search settled is the baseline's; the baseline itself is searched once.
+    compared = [call for call in stages.calls if "against" in call]
+    assert compared == ["d07 against pre POSITIVE", "d14 against pre POSITIVE"]
+    assert stages.calls.count("clusters") == 3
+    before = summary_of(tmp_path / "out", "pre")
+    assert before["is_baseline"]
+    assert before["baseline"] is None
+    assert before["catalogue"]["n_accepted"] == 0
+    assert before["catalogue"]["rejected_by_reason"]["baseline_scan"] == 3
+    clusters = read_table(CLUSTERS, tmp_path / "out/sub-01/ses-pre/anat/sub-01_ses-pre_clusters.tsv")
+    assert len(clusters) == 3
+
+
+def test_the_provenance_changes_with_the_baseline(stages, followed_dir, tmp_path):
+    def provenance(out: str) -> dict[str, Any]:
+        options = dataclasses.replace(OPTIONS)
+        run_study(plan_study(followed_dir, tmp_path / out, options, sessions=["d07"]), tmp_path / out, options)
+        return summary_of(tmp_path / out, "d07")
+
+    first = provenance("one")
+    assert first["baseline"] == "sub-01_ses-pre"
+    images = {name for name in files_under(followed_dir) if name.startswith("sub-01/ses-pre/")}
+    assert set(first["baseline_sha256"]) == images
+    # Not chosen, so it leaves nothing, but it is measured.
+    assert not (tmp_path / "one" / "sub-01" / "ses-pre").exists()
+    assert "d07 against pre POSITIVE" in stages.calls
+    echo = followed_dir / "sub-01/ses-pre/anat/sub-01_ses-pre_echo-1_part-mag_MEGRE.json"
+    echo.write_text(echo.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    second = provenance("two")
+    assert second["inputs_sha256"] == first["inputs_sha256"]
+    assert second["baseline_sha256"] != first["baseline_sha256"]
+
+
+@pytest.mark.usefixtures("stages")
+def test_a_baseline_that_fails_is_said_and_the_visits_are_judged_without(followed_dir, tmp_path):
+    for image in (followed_dir / "sub-01" / "ses-pre" / "anat").glob("*part-phase*"):
+        image.unlink()
+    study = run_study(plan_study(followed_dir, tmp_path / "out", OPTIONS), tmp_path / "out", OPTIONS)
+    assert [visit.name for visit in study.failed] == ["sub-01_ses-pre"]
+    notes = summary_of(tmp_path / "out", "d14")["catalogue"]["notes"]
+    assert any("Judged without a baseline: the baseline sub-01_ses-pre could not be analysed" in one for one in notes)
+
+
+def test_a_malformed_sessions_table_is_refused_before_any_work(stages, followed_dir, tmp_path):
+    table = followed_dir / "sub-01" / "sub-01_sessions.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("true", "perhaps"), encoding="utf-8")
+    with pytest.raises(BidsError, match=r"sub-01_sessions\.tsv: baseline must be true, false or n/a.*perhaps"):
+        plan_study(followed_dir, tmp_path / "out", OPTIONS)
+    assert stages.calls == []

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from ferrosight.errors import LabelError
 from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
 from ferrosight.study.visit import analyse_scan, analyse_visit
-from ferrosight.types import Config, IronPerCell
+from ferrosight.types import Config, IronPerCell, PhaseSign
 
 
 def test_stages_run_in_order_and_settings_are_kept(stages, scan):
@@ -52,3 +54,18 @@ def test_progress_reaches_the_caller(scan):
     heard = []
     analyse_scan(scan, on_progress=lambda what, done, total: heard.append((what, done, total)))
     assert ("field", 1, 1) in heard
+
+
+def test_a_baseline_is_searched_only_where_its_sign_of_phase_is_not_stated(stages, scan):
+    analyse_scan(scan, baseline=scan)
+    assert stages.calls == ["field", "clusters", "field", "clusters", " against  POSITIVE"]
+    stages.calls.clear()
+    analyse_scan(scan, baseline=dataclasses.replace(scan, phase_sign=PhaseSign.NEGATIVE, session="d00"))
+    assert stages.calls == ["field", "field", "clusters", " against d00 NEGATIVE"]
+
+
+@pytest.mark.usefixtures("stages")
+def test_in_a_baseline_scan_nothing_is_accepted(scan):
+    catalogue = analyse_visit(scan, is_baseline=True).catalogue
+    assert len(catalogue.accepted) == 0
+    assert "This is a baseline scan" in " ".join(catalogue.notes)

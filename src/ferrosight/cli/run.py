@@ -120,6 +120,9 @@ def _show_plan(planned: tuple[PlannedVisit, ...], options: StudyOptions, *, as_j
             {
                 "visit": visit.files.name,
                 "label": None if visit.label is None else visit.label.label_id,
+                "is_baseline": visit.choice.is_baseline,
+                "baseline": None if visit.choice.baseline is None else visit.choice.baseline.name,
+                "baseline_note": visit.choice.note or None,
                 "images": [str(file.path) for file in visit.files.files],
             }
             for visit in planned
@@ -127,12 +130,21 @@ def _show_plan(planned: tuple[PlannedVisit, ...], options: StudyOptions, *, as_j
         print_json({"visits": visits, "settings": settings})
         return
     for visit in planned:
-        print(f"{visit.files.name}  (label: {visit.label.label_id if visit.label else 'none'})")
+        print(f"{visit.files.name}  (label: {visit.label.label_id if visit.label else 'none'}{_baseline(visit)})")
         for file in visit.files.files:
             print(f"  {file.path}")
     print("settings")
     for name, value in settings.items():
         print(f"  {name} = {value}")
+
+
+def _baseline(visit: PlannedVisit) -> str:
+    choice = visit.choice
+    if choice.is_baseline:
+        return "; a baseline scan itself, without label"
+    if choice.baseline is not None:
+        return f"; baseline: {choice.baseline.name}"
+    return f"; judged without a baseline: {choice.note}" if choice.note else ""
 
 
 def _split_setting(text: str) -> tuple[str, object]:

@@ -118,7 +118,7 @@ def _notes(scan: Scan, point_spread: PointSpread, polarity: Polarity, verdict: V
         notes.append("No displacement along the readout was found, and none is corrected.")
     if verdict.n_windows_disagree:
         notes.append(
-            f"Inner and outer windows disagree for {verdict.n_windows_disagree} accepted clusters; "
+            f"Inner and outer windows disagree for {verdict.n_windows_disagree} clusters that this scan alone accepts; "
             "their errors were inflated to cover both."
         )
     if verdict.tail.n_tail < verdict.few_decoys:

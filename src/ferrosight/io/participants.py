@@ -76,7 +76,8 @@ def read_sessions(bids_dir: Path | str, subject: str) -> tuple[Session, ...]:
     name = f"sub-{clean_label('sub', subject)}"
     path = Path(bids_dir) / name / f"{name}_sessions.tsv"
     rows = _rows(path, "session_id")
-    if rows and not {"day", "acq_time"} & set(rows[0]):
+    # BIDS asks for neither, but nothing else that is told of a visit means anything without its day.
+    if rows and {"baseline", "label_day"} & set(rows[0]) and not {"day", "acq_time"} & set(rows[0]):
         raise BidsError(f"{path} must have a column day or acq_time, but has {', '.join(rows[0])}.")
     since = _days_since_first(path, [row.get("acq_time", "") for row in rows])
     return tuple(

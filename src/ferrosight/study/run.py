@@ -17,17 +17,19 @@ from ferrosight.io import (
     find_visits,
     output_path,
     read_participants,
+    read_sessions,
     read_visit,
     write_dataset_description,
     write_json_atomic,
 )
 from ferrosight.io.sidecars import read_metadata
 from ferrosight.physics.labels import get_label
+from ferrosight.study.baselines import BaselineChoice, HeldBaseline, choose_baseline, hold_baseline
 from ferrosight.study.products import write_maps, write_report, write_summary, write_tables
 from ferrosight.study.provenance import describe_run, hash_files
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.study.summary import CatalogueSummary, summarise_catalogue
-from ferrosight.study.visit import analyse_visit
+from ferrosight.study.visit import BaselineScan, add_note, analyse_visit, as_baseline
 from ferrosight.types import Config, IronPerCell, Label, PhaseSign, Progress
 
 _LOG = logging.getLogger(__name__)
@@ -46,10 +48,11 @@ class StudyOptions:
 
 @dataclass(frozen=True)
 class PlannedVisit:
-    """A visit that will be analysed, and the label it will be analysed with."""
+    """A visit that will be analysed, the label it will be analysed with, and what it is held against."""
 
     files: VisitFiles
     label: Label | None
+    choice: BaselineChoice = field(default_factory=BaselineChoice)
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ def plan_study(
     Raises
     ------
     BidsError
-        BIDS_DIR holds no gradient-echo scan, or not the ones named, or OUT_DIR must not be written to.
+        BIDS_DIR holds no gradient-echo scan, or not the ones named, a sessions.tsv is malformed, or OUT_DIR must not
+        be written to.
     LabelError
         participants.tsv names an unknown label.
     """
@@ -132,7 +136,24 @@ def plan_study(
             return options.label
         return get_label(named[visit.subject]) if named.get(visit.subject) else None
 
-    return tuple(PlannedVisit(visit, label_of(visit)) for visit in visits)
+    planned = []
+    for subject in dict.fromkeys(visit.subject for visit in visits):
+        lines = read_sessions(bids_dir, subject)
+        every = find_visits(bids_dir, [subject]) if any(line.baseline for line in lines) else ()
+        of_subject = [
+            PlannedVisit(visit, label_of(visit), choose_baseline(visit, every, lines))
+            for visit in visits
+            if visit.subject == subject
+        ]
+        # The visits of one baseline follow it, so that no more than one baseline is held at a time.
+        planned += sorted(of_subject, key=_group)
+    return tuple(planned)
+
+
+def _group(planned: PlannedVisit) -> tuple[str, bool]:
+    choice = planned.choice
+    baseline = planned.files if choice.is_baseline else choice.baseline
+    return "" if baseline is None else baseline.name, not choice.is_baseline
 
 
 def run_study(
@@ -150,9 +171,13 @@ def run_study(
     ``on_visit`` is called after each visit.
     """
     outcomes = []
+    held: HeldBaseline | None = None
     with limit_cpus(options.n_cpus) as n_cpus:
         for visit in planned:
-            outcome = _run_visit(visit, out_dir, options, n_cpus, on_progress)
+            held = _hold(visit, held, options, on_progress)
+            outcome, baseline = _run_visit(visit, held, out_dir, options, n_cpus, on_progress)
+            if visit.choice.is_baseline:
+                held = HeldBaseline(visit.files, baseline, outcome.error)
             outcomes.append(outcome)
             if on_visit is not None:
                 on_visit(outcome)
@@ -169,9 +194,25 @@ def _check_writable(out_dir: Path) -> None:
         raise InputError(f"OUT_DIR {out_dir} must be writable, but {nearest} is not; choose another folder.")
 
 
+def _hold(
+    planned: PlannedVisit, held: HeldBaseline | None, options: StudyOptions, on_progress: Progress | None
+) -> HeldBaseline | None:
+    """The baseline of a visit, which is read and measured where it is not the one held already."""
+    wanted = planned.choice.baseline
+    if wanted is None or (held is not None and held.files == wanted):
+        return held if wanted is not None else None
+    return hold_baseline(wanted, options.phase_sign, options.config, on_progress)
+
+
 def _run_visit(
-    planned: PlannedVisit, out_dir: Path, options: StudyOptions, n_cpus: int, on_progress: Progress | None
-) -> VisitOutcome:
+    planned: PlannedVisit,
+    held: HeldBaseline | None,
+    out_dir: Path,
+    options: StudyOptions,
+    n_cpus: int,
+    on_progress: Progress | None,
+) -> tuple[VisitOutcome, BaselineScan | None]:
+    """What became of the visit, and where it is a baseline what others need of it: no more is kept."""
     visit, started = planned.files, time.perf_counter()
 
     def report(what: str, done: int, total: int) -> None:
@@ -179,13 +220,13 @@ def _run_visit(
             on_progress(f"{visit.name}: {what}", done, total)
 
     try:
-        summary, page = _analyse_and_write(planned, out_dir, options, n_cpus, report, started)
+        baseline, summary, page = _analyse_and_write(planned, held, out_dir, options, n_cpus, report, started)
     except FerrosightError as error:
         _LOG.debug("%s failed", visit.name, exc_info=True)
-        summary, page, message = None, None, str(error)
+        baseline, summary, page, message = None, None, None, str(error)
     else:
         message = ""
-    return VisitOutcome(
+    outcome = VisitOutcome(
         name=visit.name,
         subject=visit.subject,
         session=visit.session,
@@ -196,21 +237,41 @@ def _run_visit(
         report=page,
         error=message,
     )
+    return outcome, baseline
 
 
 def _analyse_and_write(
-    planned: PlannedVisit, out_dir: Path, options: StudyOptions, n_cpus: int, on_progress: Progress, started: float
-) -> tuple[CatalogueSummary, Path]:
-    visit, config = planned.files, options.config
+    planned: PlannedVisit,
+    held: HeldBaseline | None,
+    out_dir: Path,
+    options: StudyOptions,
+    n_cpus: int,
+    on_progress: Progress,
+    started: float,
+) -> tuple[BaselineScan | None, CatalogueSummary, Path]:
+    visit, choice, config = planned.files, planned.choice, options.config
     on_progress("reading", 0, 1)
     scan = read_visit(visit, phase_sign=options.phase_sign)
     provenance = {
         **describe_run(config, planned.label, options.iron_per_cell, n_cpus),
         "inputs_sha256": hash_files(_input_files(visit), visit.bids_dir),
+        "is_baseline": choice.is_baseline,
+        "baseline": None if choice.baseline is None else choice.baseline.name,
+        # Another baseline gives other results.
+        "baseline_sha256": {} if choice.baseline is None else hash_files(_input_files(choice.baseline), visit.bids_dir),
     }
     result = analyse_visit(
-        scan, planned.label, iron_per_cell=options.iron_per_cell, config=config, on_progress=on_progress
+        scan,
+        planned.label,
+        baseline=None if held is None else held.baseline,
+        is_baseline=choice.is_baseline,
+        iron_per_cell=options.iron_per_cell,
+        config=config,
+        on_progress=on_progress,
     )
+    without = choice.note or ("" if held is None else held.obstacle)
+    if without:
+        result = add_note(result, f"Judged without a baseline: {without}.")
     summary = summarise_catalogue(result.catalogue, scan.grid)
     on_progress("writing", 0, 1)
     write_dataset_description(out_dir)
@@ -225,7 +286,7 @@ def _analyse_and_write(
         **provenance,
     }
     write_summary(content, out_dir, visit)
-    return summary, page
+    return as_baseline(result) if choice.is_baseline else None, summary, page
 
 
 def _input_files(visit: VisitFiles) -> list[Path]:

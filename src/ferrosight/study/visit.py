@@ -9,7 +9,7 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
-from ferrosight.clusters import find_clusters
+from ferrosight.clusters import find_clusters, judge_by_baseline, reject_unlabelled
 from ferrosight.clusters import measure_at as measure_places
 from ferrosight.field import measure_field
 from ferrosight.limits import map_limit
@@ -23,6 +23,7 @@ from ferrosight.types import (
     IronPerCell,
     Label,
     LimitMap,
+    PhaseSign,
     Progress,
     Scan,
     Table,
@@ -42,15 +43,27 @@ class VisitResult:
     limit: LimitMap | None
 
 
+@dataclass(frozen=True)
+class BaselineScan:
+    """A scan without label and its field; the scan states its sign of phase where that is known."""
+
+    scan: Scan
+    field_map: FieldMap
+
+
 def analyse_visit(
     scan: Scan,
     label: Label | None = None,
     *,
+    baseline: BaselineScan | None = None,
+    is_baseline: bool = False,
     iron_per_cell: IronPerCell | None = None,
     config: Config | None = None,
     on_progress: Progress | None = None,
 ) -> VisitResult:
     """Field and noise, then clusters and grafts, then iron and cells, and the least iron that could have been found.
+
+    With a ``baseline`` what it holds already is rejected; where the scan ``is_baseline`` itself all of it is.
 
     Raises AnalysisError where the scan holds nothing that could be analysed.
     """
@@ -58,6 +71,12 @@ def analyse_visit(
     field_map = measure_field(scan, config.field, on_progress=on_progress)
     evidence, catalogue = find_clusters(scan, field_map, config.clusters, on_progress=on_progress)
     catalogue = measure_grafts(scan, field_map, catalogue, config.quantify)
+    if is_baseline:
+        catalogue = reject_unlabelled(catalogue)
+    elif baseline is not None:
+        if on_progress is not None:
+            on_progress("comparing with the baseline", 0, 1)
+        catalogue = judge_by_baseline(catalogue, scan, field_map, baseline.scan, baseline.field_map, config.clusters)
     catalogue = quantify_clusters(catalogue, label, scan.b0_t, iron_per_cell, config.quantify)
     catalogue = dataclasses.replace(catalogue, settings=config.as_dict())
     return VisitResult(scan, field_map, evidence, catalogue, _map_limit(scan, field_map, label, config))
@@ -70,10 +89,33 @@ def _map_limit(scan: Scan, field_map: FieldMap, label: Label | None, config: Con
     return map_limit(scan, field_map, magnetisation_am2_per_kg_fe(label, scan.b0_t), config.limits)
 
 
+def add_note(result: VisitResult, note: str) -> VisitResult:
+    """The same result with one more sentence that its readers must know."""
+    catalogue = dataclasses.replace(result.catalogue, notes=(*result.catalogue.notes, note))
+    return dataclasses.replace(result, catalogue=catalogue)
+
+
+def prepare_baseline(scan: Scan, *, config: Config | None = None, on_progress: Progress | None = None) -> BaselineScan:
+    """What a labelled visit needs of a scan without label; it is searched only where its sign of phase is not stated.
+
+    Raises AnalysisError where the scan holds nothing that could be analysed.
+    """
+    if scan.phase_sign is PhaseSign.UNKNOWN:
+        return as_baseline(analyse_visit(scan, config=config, is_baseline=True, on_progress=on_progress))
+    return BaselineScan(scan, measure_field(scan, (config or Config()).field, on_progress=on_progress))
+
+
+def as_baseline(result: VisitResult) -> BaselineScan:
+    """What a labelled visit needs of a baseline that was analysed; the search may have settled the sign of phase."""
+    scan = dataclasses.replace(result.scan, phase_sign=result.catalogue.phase_sign)
+    return BaselineScan(scan, result.field_map)
+
+
 def analyse_scan(
     scan: Scan,
     label: Label | str | Path | None = None,
     *,
+    baseline: Scan | None = None,
     iron_per_cell: IronPerCell | None = None,
     config: Config | None = None,
     on_progress: Progress | None = None,
@@ -86,6 +128,8 @@ def analyse_scan(
         As ``read_bids`` returns it, or built by hand.
     label
         A label, its id, or the path of a TOML file; without one there are moments, but no iron.
+    baseline
+        A scan of the same subject without label, in the same scanner frame: what it holds already is rejected.
     iron_per_cell
         Without it, and without a load in the label, there are no numbers of cells.
     config
@@ -101,7 +145,10 @@ def analyse_scan(
         The scan holds nothing that could be analysed.
     """
     known = label if label is None or isinstance(label, Label) else get_label(label)
-    return analyse_visit(scan, known, iron_per_cell=iron_per_cell, config=config, on_progress=on_progress).catalogue
+    before = None if baseline is None else prepare_baseline(baseline, config=config, on_progress=on_progress)
+    return analyse_visit(
+        scan, known, baseline=before, iron_per_cell=iron_per_cell, config=config, on_progress=on_progress
+    ).catalogue
 
 
 def measure_at(

@@ -24,6 +24,10 @@ class Flag(IntFlag):
     SIGN_UNKNOWN = 1 << 11
     FEW_DECOYS = 1 << 12
     INSIDE_GRAFT = 1 << 13
+    IN_BASELINE = 1 << 14
+    BASELINE_SCAN = 1 << 15
+    NO_BASELINE = 1 << 16
+    ABOVE_BASELINE = 1 << 17
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,20 @@ FLAG_INFO: dict[Flag, FlagInfo] = {
     Flag.SIGN_UNKNOWN: FlagInfo("sign_unknown", False, "The sign of phase is unknown; both polarities were tested."),
     Flag.FEW_DECOYS: FlagInfo(
         "few_decoys", False, "This scan has few decoys: its false-positive rate rests on what noise alone would do."
+    ),
+    Flag.IN_BASELINE: FlagInfo(
+        "in_baseline", True, "The baseline scan, made without label, holds the same at this place."
+    ),
+    Flag.BASELINE_SCAN: FlagInfo(
+        "baseline_scan", True, "This scan was made without label, so nothing in it is labelled."
+    ),
+    Flag.NO_BASELINE: FlagInfo(
+        "no_baseline", False, "The baseline scan does not tell what was at this place before the label was given."
+    ),
+    Flag.ABOVE_BASELINE: FlagInfo(
+        "above_baseline",
+        False,
+        "The baseline scan holds something at this place too, but significantly less; the moment is that of both.",
     ),
 }
 

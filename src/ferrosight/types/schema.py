@@ -9,7 +9,7 @@ from typing import Literal
 Dtype = Literal["string", "number", "integer", "boolean"]
 
 #: Version of every table's layout. A column is added with a minor step, renamed or removed never.
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,13 @@ FITS = TableSchema(
         ),
         Column("moment_r2star_am2_err", "A m²", "number", "One standard deviation of that, from the noise alone."),
         Column("window_fraction", "1", "number", "Share of the fitting window inside image and mask."),
+        Column(
+            "baseline_moment_am2",
+            "A m²",
+            "number",
+            "Moment that the baseline scan holds there; n/a without one.",
+        ),
+        Column("baseline_moment_am2_err", "A m²", "number", "One standard deviation of the baseline's moment."),
         Column("remarks", "", "string", "Cautions that do not reject: names from the flag registry, joined by ';'."),
     ),
 )

@@ -39,6 +39,13 @@ class ClustersConfig(StageConfig):
     window_voxels: float = setting(
         3.6, "Radius of the fitting window, in cube roots of the voxel's volume.", low=2.0, high=4.0
     )
+    repositioning_mm: float = setting(
+        0.0,
+        "How far anything may lie from where it lay in the baseline scan, one standard deviation along each axis, mm "
+        "(an assumption); 0 chooses a quarter of a voxel.",
+        low=0.0,
+        high=10.0,
+    )
 
 
 @dataclass(frozen=True)
