@@ -18,7 +18,7 @@ from ferrosight.clusters import describe_baseline, find_clusters, judge_by_basel
 from ferrosight.clusters.baseline import measure_overlap
 from ferrosight.field import measure_field
 from ferrosight.simulate import Point, ScanSpec, Source, Sphere, Vein, build_affine, build_bubble, simulate_scan
-from ferrosight.types import Catalogue, FieldMap, Grid, PhaseSign, Scan, Table
+from ferrosight.types import GRAFT_ESTIMATOR, Catalogue, FieldMap, Grid, PhaseSign, Scan, Table
 from ferrosight.types.config import ClustersConfig, FieldConfig
 
 SHAPE, VOXEL_MM = (48, 46, 40), (0.11, 0.1, 0.09)
@@ -257,6 +257,15 @@ def test_at_an_empty_place_candidates_stay_and_only_the_significant_are_asked(ca
     assert np.isfinite(judged.fits["baseline_moment_am2"]).tolist() == [True, True, False]
     assert judged.fits["selection_score"][0] == 5.0
     assert "ses-d00: of 1 candidates that the scan alone would accept, 0 were there" in judged.notes[-1]
+
+
+def test_a_graft_is_no_point_and_is_not_held_against_a_baseline(catalogue: Catalogue) -> None:
+    estimators = np.array([GRAFT_ESTIMATOR, "point", "point"])
+    grafted = dataclasses.replace(catalogue, clusters=catalogue.clusters.with_columns(estimator=estimators))
+    judged = judge((*plain(), grafted), (*plain(), grafted))
+    assert np.isfinite(judged.fits["baseline_moment_am2"]).tolist() == [False, True, False]
+    assert judged.fits["remarks"][0] == ""
+    assert judged.clusters["status"][0] == "accepted"
 
 
 def test_where_the_baseline_has_no_tissue_the_candidate_stays_and_says_so(catalogue: Catalogue) -> None:
