@@ -360,7 +360,7 @@ def plot(cases: list[Row]) -> None:
     """Every case's moment at 90 % over the ideal's, what was asked for, and what the window alone costs."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 0.42 * len(cases) + 1.4), dpi=120, layout="constrained")
+    figure = Figure(figsize=(7, 0.42 * len(cases) + 1.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     for i, case in enumerate(cases):
         colour = "C0" if case["background"] == "smooth" else "C1"
@@ -370,7 +370,7 @@ def plot(cases: list[Row]) -> None:
         axes.plot(BACKGROUNDS[case["background"]], i, "r|", ms=14)
     axes.set_yticks(range(len(cases)), [f"{case['preset']}, {case['background']}" for case in cases])
     axes.invert_yaxis()
-    axes.set(xlabel="moment of 90 % power over the ideal's (black: window and background alone; red: asked)")
+    axes.set(xlabel="moment of 90 % power over the ideal's\n(black: lost to window and background alone; red: asked)")
     axes.axvline(1, color="0.8")
     figure.savefig(OUT / "efficiency.png")
     print(f"plot: {OUT / 'efficiency.png'}")
