@@ -51,7 +51,7 @@ from ferrosight.simulate import PRESETS, Point, ScanSpec, build_affine, simulate
 from ferrosight.simulate.background import draw_texture_hz
 from ferrosight.simulate.point_spread import support_mask
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
-from ferrosight.types import Catalogue, Scan
+from ferrosight.types import GRAFT_ESTIMATOR, Catalogue, Scan
 from ferrosight.types.config import ClustersConfig
 
 Row = dict[str, Any]
@@ -199,8 +199,14 @@ def draw_sites(rng: np.random.Generator) -> FloatArray:
 def standing_scores(catalogue: Catalogue) -> list[float]:
     """Scores of the candidates that nothing but their score could reject."""
     clusters = catalogue.clusters
-    standing = np.isin(clusters["reasons"], STATISTICAL)
+    standing = find_standing(catalogue)
     return [float(score) for score in clusters["score"][standing]]
+
+
+def find_standing(catalogue: Catalogue) -> NDArray[np.bool_]:
+    """Rows (n,) of points that nothing but their score could reject."""
+    clusters = catalogue.clusters
+    return np.isin(clusters["reasons"], STATISTICAL) & (clusters["estimator"] != GRAFT_ESTIMATOR)
 
 
 def best_score(scan: Scan, catalogue: Catalogue, place_mm: FloatArray) -> float:
@@ -208,7 +214,7 @@ def best_score(scan: Scan, catalogue: Catalogue, place_mm: FloatArray) -> float:
     clusters = catalogue.clusters
     at = np.stack([clusters[f"{axis}_mm"] for axis in "xyz"], axis=1)
     reach = MATCH_EDGES * float(np.cbrt(np.prod(scan.grid.voxel_mm)))
-    near = (np.linalg.norm(at - place_mm, axis=1) < reach) & np.isin(clusters["reasons"], STATISTICAL)
+    near = (np.linalg.norm(at - place_mm, axis=1) < reach) & find_standing(catalogue)
     return float(clusters["score"][near].max(initial=0.0))
 
 

@@ -46,6 +46,8 @@ _TURNS = 3
 _VESSEL = 5.0
 #: A region that is mostly void, and whose moment over that of gas of the void's volume lies between these, is gas.
 _GAS = 0.3, 2.0
+#: False grafts expected in a scan above which none is accepted: points have spent the scan's false alarms already.
+_MOST_FALSE = 0.01
 _Z95 = 1.959964
 
 
@@ -255,7 +257,8 @@ def _add_rows(scan: Scan, field_map: FieldMap, catalogue: Catalogue, grafts: lis
     """The catalogue with the grafts' rows, strongest first, and what lies inside them rejected."""
     judged = _judge(scan, catalogue, grafts, n_regions)
     flags = np.array([graft.flags for graft in grafts])
-    flags[judged["q_value"] > catalogue.q_threshold] |= int(Flag.NOT_SIGNIFICANT)
+    doubtful = (judged["q_value"] > catalogue.q_threshold) | (judged["expected_false"] > _MOST_FALSE)
+    flags[doubtful] |= int(Flag.NOT_SIGNIFICANT)
     flags[np.array([graft.moment_am2 < 0 for graft in grafts])] |= int(Flag.OPPOSITE_POLARITY)
     accepted = np.array([not rejects(int(bits)) for bits in flags])
     position = np.array([graft.position_ijk for graft in grafts])
