@@ -23,9 +23,7 @@ from ferrosight.clusters.fit import (
     Neighbours,
     Sources,
     WindowData,
-    cut_window,
-    discount_neighbours,
-    multiply_neighbours,
+    open_window,
 )
 from ferrosight.clusters.windows import (
     MAX_SHIFT,
@@ -298,12 +296,10 @@ def _predict_point(fitted, ratios, table, voxels, basis, q, shift, predicted):  
 @njit(cache=True, fastmath=True, parallel=True)
 def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window, gas, limit, delta, testable):  # type: ignore[no-untyped-def]
     """Fill ``delta`` (n,) and ``testable`` (n,); ``limit`` is the squared distance of two tellable predictions."""
-    signal, weights = volumes
-    block_centres, blocks = neighbours
     own, centres, shifts, q, steps = rows
     voxels, basis = window
     n = len(voxels)
-    n_echoes = signal.shape[0]
+    n_echoes = volumes[0].shape[0]
     for f in prange(len(q)):
         if steps[f] < 0:
             continue
@@ -312,9 +308,7 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         other = np.empty((n_echoes, n), np.complex64)
         predicted = np.empty((n_echoes, n), np.complex64)
         residuals = np.empty((n_echoes, n), np.complex64)
-        used = cut_window(signal, weights, centres[f], voxels, data, weight)
-        multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
-        discount_neighbours(data, other, model_error, weight)
+        used = open_window(volumes, model_error, neighbours, own[f], voxels, centres[f], (data, other, weight))
         point = measure_chi2(data, other, weight, ratios, table, voxels, basis, q[f], shifts[f])
         if point <= 0.0:
             continue

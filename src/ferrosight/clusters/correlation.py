@@ -15,9 +15,7 @@ from ferrosight.clusters.fit import (
     Neighbours,
     Sources,
     WindowData,
-    cut_window,
-    discount_neighbours,
-    multiply_neighbours,
+    open_window,
 )
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, factorise, project_background, solve_factor
 from ferrosight.physics.cluster_signal import HALF, interpolate_signal
@@ -94,12 +92,10 @@ def _sandwich(estimator, weight, voxels, correlation):  # type: ignore[no-untype
 @njit(cache=True, fastmath=True, parallel=True)
 def _correct_many(volumes, model_error, neighbours, rows, ratios, table, window, correlation, factors):  # type: ignore[no-untyped-def]
     """Fill ``factors`` (n,) for every source."""
-    signal, weights = volumes
-    block_centres, blocks = neighbours
     own, centres, shifts, q, steps, held = rows
     voxels, basis = window
     values, matrix, edges = table
-    n, n_echoes = len(voxels), signal.shape[0]
+    n, n_echoes = len(voxels), volumes[0].shape[0]
     for f in prange(len(q)):
         if steps[f] < 0:
             continue
@@ -113,9 +109,7 @@ def _correct_many(volumes, model_error, neighbours, rows, ratios, table, window,
         low = np.empty((N_BACKGROUND, N_BACKGROUND))
         gram = np.zeros((N_PARAMETERS, N_PARAMETERS))
         row = np.zeros(N_PARAMETERS)
-        cut_window(signal, weights, centres[f], voxels, data, weight)
-        multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
-        discount_neighbours(data, other, model_error, weight)
+        open_window(volumes, model_error, neighbours, own[f], voxels, centres[f], (data, other, weight))
         good = True
         for e in range(n_echoes):
             interpolate_signal(values, matrix, edges, voxels, q[f] * ratios[e], shifts[f], factor, columns[e])

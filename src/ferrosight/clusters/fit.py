@@ -355,14 +355,26 @@ def discount_neighbours(data, other, model_error, weight):  # type: ignore[no-un
             weight[e, v] /= 1.0 + power * (change.real**2 + change.imag**2)
 
 
+@njit(cache=True, fastmath=True)
+def open_window(volumes, model_error, neighbours, own, voxels, centre, opened):  # type: ignore[no-untyped-def]
+    """Fill ``opened`` (data, others' factor, weight), each (echo, voxel), for a window's middle voxel.
+
+    The others are all of ``neighbours`` (centres, blocks) but number ``own``. Returns the voxels used.
+    """
+    data, other, weight = opened
+    used = cut_window(volumes[0], volumes[1], centre, voxels, data, weight)
+    multiply_neighbours(centre, voxels, own, neighbours[0], neighbours[1], other)
+    discount_neighbours(data, other, model_error, weight)
+    return used
+
+
 @njit(cache=True, fastmath=True, parallel=True)
 def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, window, mode, found):  # type: ignore[no-untyped-def]
     """Fit every row of ``found`` (centres, shifts, q, covariance, numbers), in place."""
-    signal, weights = volumes
-    block_centres, blocks = neighbours
     voxels, basis = window
     centres, shifts, q, covariance, numbers = found
-    n_echoes = signal.shape[0]
+    shape = volumes[0].shape
+    n_echoes = shape[0]
     n = len(voxels)
     for f in prange(len(q)):
         data = np.empty((n_echoes, n), np.complex64)
@@ -374,12 +386,10 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
         strength = q[f]
         chi2, steps, used = -1.0, -1, 0
         for attempt in range(_MAX_MOVES):
-            used = cut_window(signal, weights, centre, voxels, data, weight)
+            used = open_window(volumes, model_error, neighbours, own[f], voxels, centre, (data, other, weight))
             if used < 3 * N_BACKGROUND:
                 steps = -1
                 break
-            multiply_neighbours(centre, voxels, own[f], block_centres, blocks, other)
-            discount_neighbours(data, other, model_error, weight)
             if attempt == 0 and mode != _CONTINUE:
                 side = 1 if strength > 0 else 0
                 size, chi2 = find_start(data, other, weight, basis, starts[side], shift)
@@ -394,7 +404,7 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
             for axis in range(3):
                 whole = int(np.round(shift[axis]))
                 inside = centre[axis] + whole
-                if abs(shift[axis]) > 0.55 and 0 <= inside < signal.shape[axis + 1]:
+                if abs(shift[axis]) > 0.55 and 0 <= inside < shape[axis + 1]:
                     centre[axis] = inside
                     shift[axis] -= whole
                     moved = True

@@ -10,9 +10,7 @@ from ferrosight.clusters.fit import (
     Neighbours,
     Sources,
     WindowData,
-    cut_window,
-    discount_neighbours,
-    multiply_neighbours,
+    open_window,
 )
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, linearise, measure_chi2
 from ferrosight.physics.cluster_signal import Q_MAX
@@ -98,13 +96,11 @@ def _variance(q, gram, covariance):  # type: ignore[no-untyped-def]
 @njit(cache=True, fastmath=True, parallel=True)
 def _split_many(volumes, model_error, neighbours, rows, ratios, table, window, found):  # type: ignore[no-untyped-def]
     """Fill ``found`` (n, half, value and error) for every source."""
-    signal, weights = volumes
-    block_centres, blocks = neighbours
     own, centres, shifts, q, covariance, steps = rows
     voxels, basis = window
     edges = table[2]
     n = len(voxels)
-    n_echoes = signal.shape[0]
+    n_echoes = volumes[0].shape[0]
     for f in prange(len(q)):
         if steps[f] < 0:
             continue
@@ -114,9 +110,7 @@ def _split_many(volumes, model_error, neighbours, rows, ratios, table, window, f
         part = np.empty((n_echoes, n), np.float32)
         distance = np.empty(n)
         gram = np.empty((N_PARAMETERS, N_PARAMETERS))
-        used = cut_window(signal, weights, centres[f], voxels, data, weight)
-        multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
-        discount_neighbours(data, other, model_error, weight)
+        used = open_window(volumes, model_error, neighbours, own[f], voxels, centres[f], (data, other, weight))
         for v in range(n):
             distance[v] = 0.0
             for a in range(3):

@@ -22,9 +22,7 @@ from ferrosight.clusters.fit import (
     Neighbours,
     Sources,
     WindowData,
-    cut_window,
-    discount_neighbours,
-    multiply_neighbours,
+    open_window,
 )
 from ferrosight.clusters.windows import (
     N_BACKGROUND,
@@ -201,18 +199,14 @@ def _fill_columns(data, other, weight, ratio, echo, tables, window, blocks, near
 @njit(cache=True, fastmath=True)
 def _outside_information(volumes, model_error, neighbours, ratios, table, window, own, q, shift, inner, gram):  # type: ignore[no-untyped-def]
     """What a neighbour's window tells of its (q, shift) less the window at ``inner``: fills ``gram``."""
-    signal, weights = volumes
-    block_centres, blocks = neighbours
     voxels, basis, index = window
-    centre = block_centres[own]
-    n_echoes, n = signal.shape[0], len(voxels)
+    centre = neighbours[0][own]
+    n_echoes, n = volumes[0].shape[0], len(voxels)
     data = np.empty((n_echoes, n), np.complex64)
     weight = np.empty((n_echoes, n), np.float32)
     other = np.empty((n_echoes, n), np.complex64)
     gradient = np.empty(N_PARAMETERS)
-    cut_window(signal, weights, centre, voxels, data, weight)
-    multiply_neighbours(centre, voxels, own, block_centres, blocks, other)
-    discount_neighbours(data, other, model_error, weight)
+    open_window(volumes, model_error, neighbours, own, voxels, centre, (data, other, weight))
     away = centre - inner
     used = 0
     for v in range(n):
@@ -256,12 +250,11 @@ def _marginalise(gram, covariance):  # type: ignore[no-untyped-def]
 @njit(cache=True, fastmath=True, nogil=True)
 def _cover_many(volumes, model_error, neighbours, rows, others, ratios, tables, window, chosen, covariance):  # type: ignore[no-untyped-def]
     """Fill ``covariance`` (n, 4, 4) for every source."""
-    signal, weights = volumes
     block_centres, blocks = neighbours
     own, patterns, centres, shifts, q, steps = rows
     other_patterns, other_shifts, other_q, held = others
     voxels = window[0]
-    n, n_echoes = len(voxels), signal.shape[0]
+    n, n_echoes = len(voxels), volumes[0].shape[0]
     data = np.empty((n_echoes, n), np.complex64)
     weight = np.empty((n_echoes, n), np.float32)
     other = np.empty((n_echoes, n), np.complex64)
@@ -276,9 +269,7 @@ def _cover_many(volumes, model_error, neighbours, rows, others, ratios, tables, 
     for f in range(len(q)):
         if steps[f] < 0:
             continue
-        cut_window(signal, weights, centres[f], voxels, data, weight)
-        multiply_neighbours(centres[f], voxels, own[f], block_centres, blocks, other)
-        discount_neighbours(data, other, model_error, weight)
+        open_window(volumes, model_error, neighbours, own[f], voxels, centres[f], (data, other, weight))
         near = chosen[f][chosen[f] >= 0]
         aways = np.empty((len(near), 3), np.int64)
         for c in range(len(near)):

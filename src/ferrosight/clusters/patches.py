@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ferrosight.clusters.fit import cut_window, discount_neighbours, multiply_neighbours
+from ferrosight.clusters.fit import open_window
 from ferrosight.clusters.judge import Verdict
 from ferrosight.clusters.prepare import PAD
 from ferrosight.clusters.search import SearchResult
@@ -41,10 +41,9 @@ def _draw_patch(field_map: FieldMap, found: SearchResult, row: int, cluster_id: 
     data = np.empty((n_echoes, n), np.complex64)
     weight = np.empty((n_echoes, n), np.float32)
     other = np.empty((n_echoes, n), np.complex64)
-    cut_window(shared.signal, shared.weights, centre, voxels, data, weight)
+    volumes, neighbours = (shared.signal, shared.weights), (found.neighbours.centres, found.neighbours.blocks)
+    open_window(volumes, shared.model_error, neighbours, found.own[row], voxels, centre, (data, other, weight))
     inside = weight[0] > 0
-    multiply_neighbours(centre, voxels, found.own[row], found.neighbours.centres, found.neighbours.blocks, other)
-    discount_neighbours(data, other, shared.model_error, weight)
     half = np.abs(voxels).max(axis=0)
     boxes = np.full((3, n_echoes, *(2 * half + 1)), np.nan, np.complex64)
     at = tuple((voxels + half).T)

@@ -14,11 +14,9 @@ from ferrosight.clusters.fit import (
     Neighbours,
     Sources,
     WindowData,
-    cut_window,
-    discount_neighbours,
     draw_neighbours,
     fit_sources,
-    multiply_neighbours,
+    open_window,
     unfitted,
 )
 from ferrosight.clusters.halves import split_windows
@@ -187,19 +185,6 @@ def _measure_window(window_data, ratios, table, window, starts, shift, mean, pre
 
 
 @njit(cache=True, fastmath=True)
-def _open_window(volumes, model_error, neighbours, own, window, centre, opened):  # type: ignore[no-untyped-def]
-    """Fill ``opened`` (data, others' factor, weight) for a window's middle voxel.
-
-    Returns the voxels used, negative where they are too few.
-    """
-    data, other, weight = opened
-    used = cut_window(volumes[0], volumes[1], centre, window[0], data, weight)
-    multiply_neighbours(centre, window[0], own, neighbours[0], neighbours[1], other)
-    discount_neighbours(data, other, model_error, weight)
-    return used if used >= 3 * N_BACKGROUND else -used
-
-
-@njit(cache=True, fastmath=True)
 def _look_around(volumes, model_error, neighbours, own, ratios, table, window, starts, opened, place, away, seen):  # type: ignore[no-untyped-def]
     """Strength and gain in χ² at a prior's nodes, ``away`` (node, 3) from ``place``: fills ``seen`` (node, 2)."""
     exact = 1e10 * np.eye(3)
@@ -209,7 +194,7 @@ def _look_around(volumes, model_error, neighbours, own, ratios, table, window, s
         there = place + away[k]
         centre = np.floor(there + 0.5).astype(np.int64)
         shift = there - centre
-        if _open_window(volumes, model_error, neighbours, own, window, centre, opened) <= 0:
+        if open_window(volumes, model_error, neighbours, own, window[0], centre, opened) < 3 * N_BACKGROUND:
             continue
         q, chi2 = _measure_window(opened, ratios, table, window, starts, shift, shift.copy(), exact, gram)
         if chi2 >= 0.0:
@@ -244,9 +229,9 @@ def _measure_many(volumes, model_error, neighbours, rows, ratios, table, window,
         centre = np.floor(best + 0.5).astype(np.int64)
         shift = best - centre
         for attempt in range(_MAX_MOVES):
-            used = _open_window(volumes, model_error, neighbours, own[f], window, centre, opened)
-            numbers[f, 3] = abs(used)
-            if used <= 0:
+            used = open_window(volumes, model_error, neighbours, own[f], voxels, centre, opened)
+            numbers[f, 3] = used
+            if used < 3 * N_BACKGROUND:
                 chi2 = -1.0
                 break
             mean = places[f] - centre
