@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from ferrosight.clusters.fit import fit_sources, no_neighbours, unfitted
 from ferrosight.clusters.prepare import PAD
 from ferrosight.clusters.windows import (
-    _Q_STARTS,
     N_BACKGROUND,
     N_PARAMETERS,
     START_SHIFTS,
@@ -293,38 +292,45 @@ def test_descent_ends_in_the_minimum(oblique_table: Any, q: float, rng: np.rando
     np.testing.assert_array_less(np.abs(off), 4.5 * errors)
 
 
-def try_all_starts(window: Window, starts: NDArray[np.complex64]) -> FloatArray:
-    """χ² of every start, (position, strength)."""
+def try_all_starts(window: Window, sign: int, strengths: FloatArray) -> FloatArray:
+    """χ² of every start (position, strength), one after the other."""
     scratch = np.empty(len(window.voxels), np.complex64), np.empty(N_BACKGROUND, np.complex128)
     low = np.empty((N_BACKGROUND, N_BACKGROUND))
-    chi2 = np.zeros(starts.shape[1])
-    for start in range(starts.shape[1]):
-        for e in range(len(RATIOS)):
-            arrays = window.data[e], window.other[e] * starts[e, start], window.weight[e], window.basis
-            chi2[start] += project_background(*arrays, *scratch, low)
-    return chi2.reshape(len(START_SHIFTS), -1)
+    signal = np.empty(len(window.voxels), np.complex64)
+    chi2 = np.zeros((len(START_SHIFTS), len(strengths)))
+    for at, shift in enumerate(START_SHIFTS):
+        for level, strength in enumerate(strengths):
+            for e, ratio in enumerate(RATIOS):
+                interpolate_value(*window.table, window.voxels, sign * strength * ratio, shift, signal)
+                arrays = window.data[e], window.other[e] * signal, window.weight[e], window.basis
+                chi2[at, level] += project_background(*arrays, *scratch, low)
+    return chi2
 
 
-def test_a_start_is_the_best_of_all_or_next_to_it(oblique_table: Any, rng: np.random.Generator) -> None:
-    """Two stages against all 135 combinations: 80 sources of both signs, |q| from 0.05 to 20, anywhere in the voxel."""
+def test_a_start_explains_nearly_what_the_best_of_all_does(oblique_table: Any, rng: np.random.Generator) -> None:
+    """Against 27 positions by 24 strengths: 60 sources of both signs, |q| from 0.005 to 20, anywhere in the voxel."""
     tables = {sign: tabulate_starts(oblique_table, RATIOS)[int(sign > 0)] for sign in (-1, 1)}
-    same, lost = [], []
-    for _ in range(80):
+    strengths = np.geomspace(0.003, 20, 24)
+    lost = []
+    for _ in range(60):
         sign = int(rng.choice([-1, 1]))
-        q = sign * float(np.exp(rng.uniform(np.log(0.05), np.log(20))))
+        q = sign * float(np.exp(rng.uniform(np.log(0.005), np.log(20))))
         window = make_window(oblique_table, q, rng.uniform(-0.5, 0.5, 3), rng, 1.0)
         shift = np.full(3, np.nan)
-        arrays = window.data, window.other, window.weight, window.basis, tables[sign]
+        arrays = window.data, window.other, window.weight, window.basis, tables[sign], RATIOS[-1]
         size, chi2 = find_start(*arrays, shift)
-        every = try_all_starts(window, tables[sign])
-        at = int(np.flatnonzero((shift == START_SHIFTS).all(axis=1))[0]), int(np.argmin(np.abs(_Q_STARTS - size)))
-        assert chi2 == pytest.approx(every[at], rel=1e-4)
-        assert chi2 >= every.min() * (1 - 1e-4)
-        same.append(chi2 < every.min() * (1 + 1e-4))
-        lost.append((chi2 - every.min()) / (window.chi2(0.0, np.zeros(3)) - every.min()))
-    # measured: 97.5 %, and at worst 14 % of what the best start explains
-    assert np.mean(same) > 0.9
-    assert np.max(lost) < 0.2
+        assert (shift == START_SHIFTS).all(axis=1).any()
+        best = try_all_starts(window, sign, strengths).min()
+        gain = window.chi2(0.0, np.zeros(3)) - best
+        # what it says of itself, and, where the signal is linear, that no other start is better: in units of noise
+        assert chi2 == pytest.approx(window.chi2(sign * size, shift), abs=0.05 * gain + 1)
+        if abs(q) * RATIOS[-1] < 0.1:
+            assert chi2 < best + 0.05 * gain + 1
+        else:
+            lost.append((chi2 - best) / gain)
+    # between the five strengths something is lost; measured: 6 % half of the time, 32 % at worst
+    assert np.median(lost) < 0.1
+    assert np.max(lost) < 0.4
 
 
 def test_the_common_field_is_fitted_voxel_by_voxel(oblique_table: Any, rng: np.random.Generator) -> None:

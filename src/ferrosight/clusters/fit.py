@@ -392,7 +392,7 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
                 break
             if attempt == 0 and mode != _CONTINUE:
                 side = 1 if strength > 0 else 0
-                size, chi2 = find_start(data, other, weight, basis, starts[side], shift)
+                size, chi2 = find_start(data, other, weight, basis, starts[side], ratios[-1], shift)
                 strength = size if side else -size
                 steps = 0
                 if mode == _START:
