@@ -4,8 +4,8 @@
 
 Simulated scans of every preset's protocol: field strength, echoes, voxel, signal-to-noise, R2*, k-space, B0's
 direction along the voxel. 48 x 44 x 36 voxels filled with tissue; a smooth background field, receive profile and
-coil phase; no impostors. Two backgrounds: *smooth* has nothing else, *texture* the preset's random susceptibility
-through the dipole kernel too.
+coil phase, each of one wave over the image; no impostors. Two backgrounds: *smooth* has nothing else, *texture* the
+preset's random susceptibility through the dipole kernel too.
 
 The detector's threshold is the score that candidates of iron's polarity exceed once per scan, counted in scans without
 clusters, shape tests included; where fewer are found at all it is the lowest score that the search keeps. Then
@@ -148,7 +148,8 @@ def build_spec(preset: str, background: str) -> ScanSpec:
         shape=SHAPE,
         affine=build_affine(SHAPE, kind.voxel_mm, kind.rotation_deg),
         tissue_fraction=math.inf,
-        background_hz=kind.scan.background_hz * min(share, 1.0),
+        # One wave over the image is as steep as a quadratic map of a π-th of its size.
+        background_hz=kind.scan.background_hz * min(share, 1.0) / math.pi,
         r2star_variation=0.0,
         density_variation=0.0,
         noise_variation=0.0,

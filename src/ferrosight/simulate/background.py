@@ -33,9 +33,11 @@ class Tissue:
 def draw_tissue(spec: ScanSpec, seeds: list[np.random.SeedSequence]) -> Tissue:
     """Draw the tissue of a scan; every part has a stream of its own, of six ``seeds``."""
     receive, field, coil, texture, structure, fat = (np.random.default_rng(seed) for seed in seeds)
-    share = build_tissue(spec) * (1 + spec.receive_variation * draw_smooth_map(spec.shape, receive))
-    field_hz = spec.background_hz * draw_smooth_map(spec.shape, field) + draw_texture_hz(spec, texture)
-    phase_rad = spec.phase_offset_rad + spec.coil_phase_rad * draw_smooth_map(spec.shape, coil)
+    # An image is periodic to its k-space: in tissue that reaches the faces a map that did not close there would ring.
+    draw = draw_closed_map if math.isinf(spec.tissue_fraction) else draw_smooth_map
+    share = build_tissue(spec) * (1 + spec.receive_variation * draw(spec.shape, receive))
+    field_hz = spec.background_hz * draw(spec.shape, field) + draw_texture_hz(spec, texture)
+    phase_rad = spec.phase_offset_rad + spec.coil_phase_rad * draw(spec.shape, coil)
     r2star = np.broadcast_to(spec.r2star_per_s, spec.shape)
     if spec.r2star_variation or spec.density_variation:
         # one map for both: what relaxes faster, as white matter does, is darker at TE 0 too
@@ -99,7 +101,20 @@ def draw_smooth_map(shape: tuple[int, int, int], rng: np.random.Generator) -> Fl
     """A random polynomial of second order over the volume (x, y, z), without mean, of largest magnitude 1."""
     axes = [np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape]
     x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
-    terms = (x, y, z, x * y, y * z, x * z, x**2, y**2, z**2)
+    return _mix((x, y, z, x * y, y * z, x * z, x**2, y**2, z**2), shape, rng)
+
+
+def draw_closed_map(shape: tuple[int, int, int], rng: np.random.Generator) -> FloatArray:
+    """A random periodic map (x, y, z): a wave per axis and their products, without mean, of largest magnitude 1."""
+    axes = [2 * np.pi * np.arange(n) / n + rng.uniform(0, 2 * np.pi) for n in shape]
+    x, y, z = np.meshgrid(
+        *(np.sin(axis) if len(axis) > 1 else np.zeros(1) for axis in axes), indexing="ij", sparse=True
+    )
+    return _mix((x, y, z, x * y, y * z, x * z), shape, rng)
+
+
+def _mix(terms: tuple[FloatArray, ...], shape: tuple[int, int, int], rng: np.random.Generator) -> FloatArray:
+    """A random sum of terms (x, y, z), without mean, of largest magnitude 1."""
     total = np.zeros(shape)
     for weight, term in zip(rng.normal(size=len(terms)), terms, strict=True):
         total += weight * term
