@@ -42,7 +42,7 @@ def decide(
     eligible: NDArray[np.bool_] | None = None,
     floor: float = FLOOR,
 ) -> Polarity:
-    """Dipoles of negative and of positive q among forty decoys of noise, in a map of unit spread."""
+    """Dipoles of negative and of positive q among forty decoys of noise."""
     rng = np.random.default_rng(1)
     decoys = np.sqrt(FLOOR**2 + 2 * rng.exponential(size=40))
     scores = np.concatenate([iron, other, decoys])
@@ -52,6 +52,7 @@ def decide(
     noise = rng.standard_normal((5, *SHAPE)).astype(np.float32)
     found = SearchResult(
         sources,
+        scores,
         None,
         None,
         np.ones(len(scores)),
@@ -62,7 +63,7 @@ def decide(
         None,
     )  # type: ignore[arg-type]
     allowed = np.ones(len(scores), np.bool_) if eligible is None else eligible
-    return decide_polarity(found, allowed, np.ones(SHAPE, np.bool_), stated, floor)
+    return decide_polarity(found, allowed, stated, floor)
 
 
 @pytest.mark.parametrize("stated", [PhaseSign.POSITIVE, PhaseSign.NEGATIVE])

@@ -10,10 +10,15 @@ import pytest
 
 from ferrosight.clusters.fit import Sources, no_neighbours
 from ferrosight.clusters.refit import WEAK_Q, Refit, refit_weak
+from ferrosight.clusters.structure import Structure
 
 SHAPE = (60, 57, 55)
 SIGMA = 1 / 40
 N = 64
+
+
+#: A field without structure: scores are not whitened.
+FLAT = Structure(np.zeros((0, 0)))
 
 
 def draw_places(rng: np.random.Generator) -> np.ndarray:
@@ -31,7 +36,7 @@ def fit_wrong_and_refit(workshop: Any, q: float, seed: int, **changes: Any) -> t
     data = workshop.window_data(scan, SIGMA, workshop.table(scan, "kspace"))
     wrong = workshop.fit_near(data, scan, scan.grid.to_mm(places), sign=int(np.sign(q)))
     own = np.full(len(wrong), -1, np.int64)
-    return wrong, refit_weak(data, wrong, no_neighbours(data), own, [(workshop.table(scan, "box"),)])
+    return wrong, refit_weak(data, wrong, no_neighbours(data), own, [(workshop.table(scan, "box"),)], FLAT)
 
 
 @pytest.mark.parametrize("q", [0.15, -0.6])
@@ -55,7 +60,7 @@ def test_nothing_to_choose_from_changes_nothing(workshop: Any) -> None:
     scan = workshop.add_noise(workshop.simulate_points(SHAPE, places, np.full(8, 0.3)), SIGMA, rng)
     data = workshop.window_data(scan, SIGMA)
     fitted = workshop.fit_near(data, scan, scan.grid.to_mm(places))
-    refit = refit_weak(data, fitted, no_neighbours(data), np.full(8, -1), [])
+    refit = refit_weak(data, fitted, no_neighbours(data), np.full(8, -1), [], FLAT)
     np.testing.assert_array_equal(refit.sources.q, fitted.q)
     assert not refit.between.any()
 
@@ -68,7 +73,7 @@ def test_strong_sources_and_failed_ones_are_not_asked(workshop: Any) -> None:
     data = workshop.window_data(scan, SIGMA, workshop.table(scan, "kspace"))
     fitted = workshop.fit_near(data, scan, scan.grid.to_mm(places))
     fitted = replace(fitted, steps=np.array([1, 1, -1]))
-    refit = refit_weak(data, fitted, no_neighbours(data), np.full(3, -1), [(workshop.table(scan, "box"),)])
+    refit = refit_weak(data, fitted, no_neighbours(data), np.full(3, -1), [(workshop.table(scan, "box"),)], FLAT)
     np.testing.assert_array_equal(refit.sources.q[1:], fitted.q[1:])
     assert refit.sources.q[0] != fitted.q[0]
     assert not refit.between[1:].any()
@@ -85,7 +90,7 @@ def test_the_spread_between_fits_is_their_likelihoods(workshop: Any) -> None:
     fits.append(workshop.fit_near(data, scan, scan.grid.to_mm(places)))
     other = workshop.window_data(scan, SIGMA, tables[1])
     fits.append(workshop.fit_near(other, scan, scan.grid.to_mm(places)))
-    refit = refit_weak(data, fits[0], no_neighbours(data), np.array([-1]), [(tables[1],)])
+    refit = refit_weak(data, fits[0], no_neighbours(data), np.array([-1]), [(tables[1],)], FLAT)
     gains = np.array([float((f.chi2_background - f.chi2)[0] / max(fits[0].misfit[0], 1.0)) for f in fits])
     weights = np.exp((gains - gains.max()) / 2) / np.exp((gains - gains.max()) / 2).sum()
     best = fits[int(gains.argmax())]
@@ -102,7 +107,13 @@ def test_a_source_that_no_fit_describes_is_left_alone(workshop: Any) -> None:
     data = workshop.window_data(scan, SIGMA, workshop.table(scan, "kspace"))
     fitted = workshop.fit_near(data, scan, scan.grid.to_mm(places))
     dark = replace(data, weights=np.zeros_like(data.weights))
-    refit = refit_weak(dark, fitted, no_neighbours(data), np.array([-1]), [(workshop.table(scan, "box"),)])
+    refit = refit_weak(dark, fitted, no_neighbours(data), np.array([-1]), [(workshop.table(scan, "box"),)], FLAT)
     assert refit.lowered[0] == 0
     assert not refit.between.any()
     assert refit.sources.steps[0] < 0
+
+
+def test_scores_are_those_of_the_fit_that_stands(workshop: Any) -> None:
+    """Where the field has no structure, each score is that of its own source."""
+    _, refit = fit_wrong_and_refit(workshop, 0.15, 3)
+    assert (refit.score == refit.sources.score).all()

@@ -62,7 +62,7 @@ def find_clusters(
     inside = _is_inside(found.sources.positions, prepared.inside)
     cylinder = _compare_likely(found, scan, config.screen_z)
     eligible = inside & ~(cylinder < -VEIN_MARGIN)
-    polarity = decide_polarity(found, eligible, prepared.inside, scan.phase_sign, config.screen_z)
+    polarity = decide_polarity(found, eligible, scan.phase_sign, config.screen_z)
     verdict = judge_sources(scan, field_map.noise, point_spread, found, inside, cylinder, polarity, config)
     clusters, fits = tabulate_clusters(scan, found, verdict)
     report("judging", 4)
@@ -86,7 +86,7 @@ def find_clusters(
 def _compare_likely(found: SearchResult, scan: Scan, floor: float) -> NDArray[np.float64]:
     """How much better a vein explains each source of any class that may count; NaN for the others."""
     delta = np.full(len(found.sources), np.nan)
-    likely = found.sources.score / found.neighbour_spread >= floor
+    likely = found.score / found.neighbour_spread >= floor
     delta[likely] = compare_cylinders(
         found.data,
         found.sources.pick(likely),

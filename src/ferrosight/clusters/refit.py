@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.clusters.fit import Neighbours, Sources, WindowData, fit_sources
+from ferrosight.clusters.structure import Structure, whiten_sources
 from ferrosight.physics.cluster_signal import SignalTable, q_levels
 
 #: Sources weaker than this (|p|/V at the last echo) are asked: stronger ones chose the scan's point spread.
@@ -28,10 +29,11 @@ _SAME_SOURCE = 1.0
 
 @dataclass(frozen=True)
 class Refit:
-    """``sources`` with the weak ones at their best fit; ``between`` (n, 4, 4) what the choice adds to the covariance
-    of (q, shift); ``lowered`` (n,) by how much it lowered χ²."""
+    """``sources`` with the weak ones at their best fit, their whitened ``score`` (n,) there; ``between`` (n, 4, 4) what
+    the choice adds to the covariance of (q, shift); ``lowered`` (n,) by how much it lowered χ²."""
 
     sources: Sources
+    score: NDArray[np.float64]
     between: NDArray[np.float64]
     lowered: NDArray[np.float64]
 
@@ -42,30 +44,40 @@ def refit_weak(
     neighbours: Neighbours,
     own: NDArray[np.int64],
     others: Iterable[tuple[SignalTable, ...]],
+    structure: Structure,
 ) -> Refit:
     """Fit the weak sources again with each of the ``others``' tables (one per pattern), as the fit goes on.
 
-    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them.
+    ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them; ``structure`` is what
+    whitens each fit's score.
     """
     between, lowered = np.zeros((len(sources), 4, 4)), np.zeros(len(sources))
-    weak = np.flatnonzero((np.abs(sources.q) * data.ratios[-1] < WEAK_Q) & (sources.steps >= 0))
+    is_weak = (np.abs(sources.q) * data.ratios[-1] < WEAK_Q) & (sources.steps >= 0)
+    weak, strong = np.flatnonzero(is_weak), np.flatnonzero(~is_weak)
+    score = np.zeros(len(sources))
+    score[strong] = whiten_sources(data, sources.pick(strong), neighbours, own[strong], structure).score
     if not len(weak):
-        return Refit(sources, between, lowered)
+        return Refit(sources, score, between, lowered)
     # Under the scan's own point spread once more, so that all are compared beside the same neighbours.
     fits = [fit_sources(data, sources.pick(weak), neighbours, own[weak], search=False)]
+    scores = [whiten_sources(data, fits[0], neighbours, own[weak], structure).score]
     for tables in others:
         # A data set of its own: what is cached of the tables must not outlive them.
-        fits.append(fit_sources(replace(data, tables=tables), fits[0], neighbours, own[weak], search=False))
+        other = replace(data, tables=tables)
+        fits.append(fit_sources(other, fits[0], neighbours, own[weak], search=False))
+        scores.append(whiten_sources(other, fits[-1], neighbours, own[weak], structure).score)
     if len(fits) == 1:
-        return Refit(sources, between, lowered)
+        score[weak] = scores[0]
+        return Refit(sources, score, between, lowered)
     gains = np.array([_gain(fit, fits[0]) for fit in fits])
     best = np.argmax(gains, axis=0)
+    score[weak] = np.array(scores)[best, np.arange(len(weak))]
     chosen = _choose(fits, best)
     between[weak] = _spread_between(fits, gains, chosen)
     top = gains.max(axis=0)
     known = np.isfinite(gains[0]) & np.isfinite(top)
     lowered[weak[known]] = (top[known] - gains[0, known]) * np.fmax(fits[0].misfit[known], 1.0)
-    return Refit(_put(sources, weak, chosen), between, lowered)
+    return Refit(_put(sources, weak, chosen), score, between, lowered)
 
 
 def _gain(fit: Sources, first: Sources) -> NDArray[np.float64]:

@@ -105,7 +105,7 @@ class Screener:
         sums = np.ascontiguousarray(np.concatenate(products).T, dtype=np.float32)
         self._backgrounds = np.ascontiguousarray(sums[:, :_N_PAIRS])
         # Weights follow the magnitude, which stays as it is when sources' phase is taken off: once is enough.
-        self._weight = self._flatten(data.signal)[2]
+        self._weight = self._scaled(self.flatten(data.signal)[2])
         self._places = np.ascontiguousarray(np.argwhere(self._mask))
         shares = np.zeros((len(self._places), 2, shapes.shape[0]), np.uint16)
         tops = np.zeros((len(self._places), 2), np.float32)
@@ -116,9 +116,15 @@ class Screener:
         _norm_windows(self._weight, self._places, (self._voxels, sums), units, shares, tops)
         self._norms = (shares, tops, units)
 
-    def _flatten(self, signal: NDArray[np.complex64]) -> tuple[NDArray[np.float32], ...]:
-        phase, dark, weight = flatten_signal(signal, self._weights, self._ratios, self._sigma_voxels)
-        return phase, dark, np.asarray(weight / np.float32(np.median(weight[weight > 0])))
+    def flatten(
+        self, signal: NDArray[np.complex64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """``flatten_signal`` of the scan, what is explained taken off its ``signal``."""
+        return flatten_signal(signal, self._weights, self._ratios, self._sigma_voxels)
+
+    @staticmethod
+    def _scaled(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(weight / np.float32(np.median(weight[weight > 0])))
 
     def screen(self, signal: NDArray[np.complex64]) -> NDArray[np.float32]:
         """Studentised statistic (pattern, x, y, z) of every pattern at every voxel of the search mask.
@@ -126,7 +132,7 @@ class Screener:
         The largest over the places in the voxel and both signs, with the sign that has it; 0 where neither is
         above. ``signal`` is the scan's, with the phase of explained sources taken off; its magnitude is the scan's.
         """
-        phase, dark, _ = self._flatten(signal)
+        phase, dark, _ = self.flatten(signal)
         out = np.zeros((self._n_patterns, *signal.shape[1:]), np.float32)
         windows = (self._voxels, self._basis, self._shapes, self._backgrounds)
         _screen_voxels(np.stack([phase, dark]), self._weight, self._places, windows, self._norms, out)

@@ -30,6 +30,7 @@ from ferrosight.clusters.fit import (
 )
 from ferrosight.clusters.refit import refit_weak
 from ferrosight.clusters.screen import Screener
+from ferrosight.clusters.structure import learn_structure
 from ferrosight.physics.cluster_signal import SignalTable
 from ferrosight.types import Progress
 
@@ -55,15 +56,17 @@ _SWEEPS = 2
 class SearchResult:
     """What a search found.
 
-    ``sources`` of all classes, strongest first; ``neighbours`` drawn from those that explain their
-    surroundings, ``own`` (n,) each source's row among them (-1: none); ``neighbour_spread`` (n,) what errors of
-    their models add to each source's score; ``between`` (n, 4, 4) what the choice of the point spread adds to the
-    covariance of (q, shift), ``lowered`` (n,) by how much it lowered χ²; ``residual_map`` (pattern, x, y, z)
-    the screening map once the strong ones were explained; ``n_places`` how many places were fitted;
+    ``sources`` of all classes, and their ``score`` (n,) whitened by the structure of the scan's field;
+    ``neighbours`` drawn from those that explain their surroundings, ``own`` (n,) each source's row among them (-1:
+    none); ``neighbour_spread`` (n,) what errors of their models add to each source's score; ``between`` (n, 4, 4)
+    what the choice of the point spread adds to the covariance of (q, shift), ``lowered`` (n,) by how much it lowered
+    χ²; ``residual_map`` (pattern, x, y, z) the screening map once the strong ones were explained; ``n_places`` how
+    many places were fitted;
     ``data`` with its model error learnt.
     """
 
     sources: Sources
+    score: NDArray[np.float64]
     neighbours: Neighbours
     own: NDArray[np.int64]
     neighbour_spread: NDArray[np.float64]
@@ -101,8 +104,7 @@ def search_sources(
     for turn, threshold in enumerate(thresholds):
         report("searching for clusters", turn, len(thresholds) + 1)
         if turn:
-            explained = multiply_blocks(data.signal.shape, neighbours)
-            evidence = screener.screen(data.signal * np.exp(-1j * np.angle(explained)).astype(np.complex64))
+            evidence = screener.screen(_take_off(data, neighbours))
         places = find_places(evidence, search_mask, threshold, data.edges, [found.positions, tried])
         tried = np.concatenate([tried, places]) if turn else tried
         n_places += len(places)
@@ -123,11 +125,22 @@ def search_sources(
         neighbours = draw_neighbours(data, found.pick(found.score >= EXPLAINS))
     found = drop_duplicates(found, data.edges)
     own = _own_rows(found)
-    refit = refit_weak(data, found, draw_neighbours(data, found.pick(own >= 0)), own, other_tables)
+    neighbours = draw_neighbours(data, found.pick(own >= 0))
+    phase, _, weight = screener.flatten(_take_off(data, neighbours))
+    structure = learn_structure(phase, weight, search_mask, data.voxels)
+    refit = refit_weak(data, found, neighbours, own, other_tables, structure)
     # Rows keep their order: what explained its surroundings before goes on to.
     neighbours = draw_neighbours(data, refit.sources.pick(own >= 0))
     spread = neighbour_spread(data, refit.sources, neighbours, own)
-    return SearchResult(refit.sources, neighbours, own, spread, refit.between, refit.lowered, evidence, n_places, data)
+    return SearchResult(
+        refit.sources, refit.score, neighbours, own, spread, refit.between, refit.lowered, evidence, n_places, data
+    )
+
+
+def _take_off(data: WindowData, neighbours: Neighbours) -> NDArray[np.complex64]:
+    """The scan's signal less the phase of what is explained."""
+    explained = multiply_blocks(data.signal.shape, neighbours)
+    return np.asarray(data.signal * np.exp(-1j * np.angle(explained)).astype(np.complex64))
 
 
 def _own_rows(found: Sources) -> NDArray[np.int64]:
