@@ -11,6 +11,7 @@ from scipy import fft
 from ferrosight.physics.dipole import box_field, harmonic_pattern, sphere_field
 from ferrosight.quantify.inversion import (
     _MANY_VOXELS,
+    _MOST_FIELDS,
     Window,
     _box_fields,
     _divide_region,
@@ -166,3 +167,21 @@ def test_a_wide_region_is_inverted_in_blocks():
     assert found.value == pytest.approx(truth, rel=0.05)
     assert abs(found.value - truth) < 3 * found.err
     np.testing.assert_allclose(found.centroid, [29.6, 30.2, 29.1], atol=0.5)
+
+
+@pytest.mark.parametrize("spread", ["solid", "thin"])
+def test_a_region_has_no_more_boxes_than_memory_allows(spread):
+    region = np.zeros((70, 60, 50), bool)
+    region[10:-10, 10:-10, 10:-10] = True
+    if spread == "thin":
+        region[10:-10:3, 10:-10:3, :] &= False
+        region[11:-10:3] = False
+    boxes, centres, sizes = _divide_region(region)
+    assert len(sizes) == boxes.max() + 1 <= _MOST_FIELDS // region.size
+    # nor many fewer
+    assert len(sizes) > _MOST_FIELDS // region.size / 4
+    assert ((boxes >= 0) == region).all()
+    for number in (0, len(sizes) // 2, len(sizes) - 1):
+        at = np.argwhere(boxes == number)
+        assert sizes[number] == len(at)
+        np.testing.assert_allclose(centres[number], at.mean(axis=0))

@@ -40,8 +40,8 @@ _POINT_EXPLAINS = 0.9
 _GROWN, _NEAR = 1, 2
 #: The window reaches so many of the region's widths beyond it, in voxels between these.
 _MARGIN, _LEAST_MARGIN, _MOST_MARGIN = 0.9, 5, 10
-#: Windows of more voxels are not inverted, which would take a gigabyte and more: their regions are no grafts that boxes
-#: of susceptibility describe, but sinuses, or vessels through the whole image.
+#: Windows of more voxels are not inverted, which would take gigabytes and minutes: their regions are no grafts, but
+#: sinuses, or vessels through the whole image.
 _MOST_VOXELS = 1_000_000
 #: Texture is measured this far from regions, voxels.
 _BESIDE = 3

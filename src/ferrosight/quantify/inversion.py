@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: Most boxes that a region is divided into, and most of boxes times voxels: what it takes of memory.
-_MOST_BOXES, _MOST_FIELDS = 400, 6_000_000
+_MOST_BOXES, _MOST_FIELDS = 400, 10_000_000
 #: Boxes of more voxels than this have their fields convolved.
 _MANY_VOXELS = 64
 #: Degree of the background polynomials.
@@ -131,17 +131,26 @@ class _Solution:
 
 def _divide_region(region: Mask) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     """Number of the box that each voxel belongs to (-1: none), the boxes' centres (n, 3) and voxels (n,)."""
-    edge, most = 1, min(_MOST_BOXES, max(_MOST_FIELDS // region.size, 1))
-    while np.count_nonzero(region) / edge**3 > most:
-        edge += 1
+    most = min(_MOST_BOXES, max(_MOST_FIELDS // region.size, 1))
     at = np.argwhere(region)
-    _, number = np.unique((at - at.min(axis=0)) // edge, axis=0, return_inverse=True)
-    number = number.reshape(-1)
+    # Were all blocks full, there would be few enough of them from this edge on.
+    edge = max(int(np.cbrt(len(at) / most)), 1)
+    number = _number_blocks(at, edge)
+    while number.max() >= most:
+        edge += 1
+        number = _number_blocks(at, edge)
     boxes = np.full(region.shape, -1)
     boxes[tuple(at.T)] = number
     sizes = np.bincount(number).astype(np.float64)
     centres = np.stack([np.bincount(number, at[:, a]) / sizes for a in range(3)], axis=1)
     return boxes, centres, sizes
+
+
+def _number_blocks(at: NDArray[np.int64], edge: int) -> NDArray[np.int64]:
+    """Number (n,) of the block of an edge that each voxel (n, 3) lies in, among those that hold any."""
+    block = (at - at.min(axis=0)) // edge
+    _, number = np.unique(np.ravel_multi_index(tuple(block.T), block.max(axis=0) + 1), return_inverse=True)
+    return np.asarray(number, dtype=np.int64)
 
 
 def _box_fields(window: Window, boxes: NDArray[np.int64]) -> FloatArray:
