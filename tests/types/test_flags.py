@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferrosight.types import FLAG_INFO, Flag, append_flag, flag_names, rejects
+from ferrosight.types.flags import FLAG_INFO, Flag, append_flag, flag_names, rejects
 
 
 def test_no_bit_means_no_words_and_no_rejection() -> None:

@@ -14,18 +14,9 @@ from numpy.typing import NDArray
 
 from ferrosight.clusters.measure_at import measure_at
 from ferrosight.clusters.search import EXPLAINS
-from ferrosight.types import (
-    GRAFT_ESTIMATOR,
-    Catalogue,
-    FieldMap,
-    Flag,
-    PhaseSign,
-    Scan,
-    Table,
-    append_flag,
-    flag_names,
-)
+from ferrosight.types import GRAFT_ESTIMATOR, Catalogue, FieldMap, PhaseSign, Scan, Table
 from ferrosight.types.config import ClustersConfig
+from ferrosight.types.flags import Flag, append_flag, flag_names
 
 #: One standard deviation of what is unchanged between two visits, as a share of its moment, beyond both errors:
 #: another partial volume, another share of signal lost, another division among neighbours. An assumption.

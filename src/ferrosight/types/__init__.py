@@ -5,7 +5,7 @@ from ferrosight.types.config import Config
 from ferrosight.types.evaluation import Evaluation, KnownVisit, Matching
 from ferrosight.types.evidence import EvidenceMap
 from ferrosight.types.field import AxisSupport, FieldMap, Noise
-from ferrosight.types.flags import FLAG_INFO, Flag, append_flag, flag_names, rejects
+from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
 from ferrosight.types.grid import Grid
 from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.limit import DetectionLimit, LimitMap, PowerCurve, Protocol, Search
@@ -51,7 +51,6 @@ __all__ = [
     "Table",
     "TableSchema",
     "Truth",
-    "append_flag",
     "flag_names",
     "name_clusters",
     "rejects",
