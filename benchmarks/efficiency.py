@@ -41,12 +41,8 @@ from scipy import optimize, stats
 
 import ferrosight as fs
 from _command import OUT, print_table, write_results
-from ferrosight.clusters.fit import WindowData, fit_sources, no_neighbours, unfitted
-from ferrosight.clusters.prepare import PAD
-from ferrosight.clusters.rows import moment_per_q
-from ferrosight.clusters.windows import background_basis
+from _simulated import draw_sites, measure_d_primes
 from ferrosight.limits.false_alarms import detection_power, find_threshold
-from ferrosight.physics.cluster_signal import build_signal_table, window_voxels
 from ferrosight.simulate import PRESETS, Point, ScanSpec, build_affine, simulate_scan
 from ferrosight.simulate.background import draw_texture_hz
 from ferrosight.simulate.point_spread import support_mask
@@ -166,7 +162,8 @@ def run_scan(key: tuple[int, str, str], what: str, index: int, ideal: Ideal) -> 
     start = time.perf_counter()
     rng = np.random.default_rng([seed, list(PRESETS).index(preset), list(BACKGROUNDS).index(background), index])
     spec = build_spec(preset, background)
-    sites = draw_sites(rng) if what == "clusters" else np.zeros((0, 3))
+    n_sites = PER_SCAN if what == "clusters" else 0
+    sites = draw_sites(n_sites, SHAPE, FROM_FACE, APART, rng, most_draws=500)
     moments = ideal.moment_am2 * np.exp(rng.uniform(*np.log(AROUND), len(sites)))
     points = spec.grid.to_mm(sites).tolist() if len(sites) else []
     sources = tuple(Point(tuple(place), float(m)) for place, m in zip(points, moments, strict=True))
@@ -183,18 +180,6 @@ def run_scan(key: tuple[int, str, str], what: str, index: int, ideal: Ideal) -> 
     with ROWS.open("a") as file:
         file.write(json.dumps(row) + "\n")
     return row
-
-
-def draw_sites(rng: np.random.Generator) -> FloatArray:
-    """Fractional voxels (n, 3), away from the faces and from each other."""
-    sites: list[FloatArray] = []
-    for _ in range(500):
-        site = rng.uniform(FROM_FACE, np.array(SHAPE) - 1 - FROM_FACE)
-        if all(np.linalg.norm(site - other) >= APART for other in sites):
-            sites.append(site)
-        if len(sites) == PER_SCAN:
-            break
-    return np.array(sites)
 
 
 def standing_scores(catalogue: Catalogue) -> list[float]:
@@ -292,28 +277,8 @@ def measure_window(spec: ScanSpec, quiet: ScanSpec, moment: float, at: FloatArra
     """Moment over its error in a fit of one window, place and background free: noise alone."""
     source = Point(tuple(spec.grid.to_mm(at[None])[0].tolist()), moment)
     scan = simulate_scan(dataclasses.replace(quiet, sources=(source,)), 0)[0]
-    voxel_mm, b0 = spec.grid.voxel_mm, scan.b0_in_array
-    table = build_signal_table(
-        "dipole", voxel_mm, b0, "kspace", spec.support, window_voxels(voxel_mm, ClustersConfig().window_voxels)
-    )
-    margin = ((0, 0), (PAD, PAD), (PAD, PAD), (PAD, PAD))
-    data = WindowData(
-        np.pad((scan.signal * spec.snr).astype(np.complex64), margin),
-        np.pad(np.ones(scan.signal.shape, np.float32), margin),
-        np.asarray(scan.echo_times_s / scan.echo_times_s[0]),
-        (table,),
-        table.voxels,
-        background_basis(table.voxels),
-        np.full(3, PAD),
-    )
-    middle = np.round(at).astype(np.int64)
-    start = unfitted(np.zeros(1, np.int64), np.ones(1, np.int64), middle[None] + PAD, len(data.ratios))
-    q = np.full(1, int(spec.phase_sign) * moment / moment_per_q(scan))
-    fitted = fit_sources(
-        data, dataclasses.replace(start, shifts=(at - middle)[None], q=q), no_neighbours(data), search=False
-    )
     acquired = math.prod(one.width for one in spec.support)
-    return float(np.abs(fitted.q[0]) / math.sqrt(fitted.covariance[0, 0, 0]) * math.sqrt(acquired))
+    return float(measure_d_primes(scan, [source], spec.snr, spec.support)[0]) * math.sqrt(acquired)
 
 
 def summarise(preset: str, background: str, ideal: Ideal, rows: list[Row]) -> Row:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _command import print_table, write_results
+from _simulated import summarise_estimates
 from ferrosight.field import measure_field
 from ferrosight.quantify import measure_grafts
 from ferrosight.simulate import PlacedCells, ScanSpec, build_affine, build_graft, simulate_scan
@@ -85,7 +86,7 @@ def main() -> None:
         for row in rows
     }
     details = [{"what": what, "measured": value} for what, value in summaries.items()]
-    measured = dict(list(summaries.items())[:1])
+    measured = dict(list(summaries.items())[:2])
     everything = {"seed": options.seed, "rows": rows, "cases": [dataclasses.asdict(case) for case in cases]}
     write_results("grafts", "uv run python benchmarks/grafts.py", measured, everything, details)
 
@@ -171,8 +172,8 @@ def make_empty_catalogue() -> Catalogue:
 
 
 def group_cases(cases: list[Case]) -> dict[str, list[Case]]:
-    """All of them, and by shape, field, texture, width and magnetisation."""
-    groups: dict[str, list[Case]] = {"all": cases}
+    """All of them, what was accepted, and by shape, field, texture, width and magnetisation."""
+    groups: dict[str, list[Case]] = {"all": cases, "accepted": [case for case in cases if case.accepted]}
     for case in cases:
         relative = case.magnetisation / FIELDS[0 if case.b0_t > 5 else 1][1][0]
         strength = "weak" if relative < 3.4 else "middling" if relative < 11.7 else "strong"
@@ -191,23 +192,17 @@ def group_cases(cases: list[Case]) -> dict[str, list[Case]]:
 def summarise(name: str, cases: list[Case]) -> dict[str, Any]:
     """Bias and coverage with their standard errors, of what was seen."""
     seen = [case for case in cases if np.isfinite(case.moment)]
-    ratio = np.array([case.moment / case.truth - 1 for case in seen])
-    inside: NDArray[np.bool_] = np.array([case.low <= case.truth <= case.high for case in seen])
-    n = max(len(seen), 1)
-    covered = float(inside.mean()) if seen else float("nan")
+    ratio = np.array([case.moment / case.truth for case in seen])
+    held: NDArray[np.bool_] = np.array([case.low <= case.truth <= case.high for case in seen], dtype=np.bool_)
     return {
         "name": name,
         "n": len(cases),
         "n_seen": len(seen),
         "seen": len(seen) / len(cases),
         "accepted": float(np.mean([case.accepted for case in cases])),
-        "bias": float(ratio.mean()) if seen else float("nan"),
-        "bias_err": float(ratio.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan"),
-        "median": float(np.median(ratio)) if seen else float("nan"),
-        "spread": float(ratio.std(ddof=1)) if n > 1 else float("nan"),
-        "covered": covered,
-        "covered_err": float(np.sqrt(max(covered * (1 - covered), 1 / n) / n)),
+        "median": float(np.median(ratio)) - 1 if seen else float("nan"),
         "r2star": float(np.nanmedian([case.r2star / case.truth for case in seen])) if seen else float("nan"),
+        **summarise_estimates(ratio, held),
     }
 
 

@@ -24,6 +24,7 @@ from scipy.spatial import KDTree
 
 import ferrosight as fs
 from _command import OUT, data_folder, print_table, write_results
+from _simulated import draw_sites, summarise_estimates
 from ferrosight.simulate import Point, ScanSpec, build_affine, simulate_scan
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.types import Scan, Table
@@ -71,7 +72,7 @@ def main() -> None:
 def measure_scan(gel: Scan, spread: str, rng: np.random.Generator, found: dict[str, list[NDArray[np.float64]]]) -> None:
     """One simulated scan with several draws of noise; adds rows of (mass, moment, low, high), pg, by kind."""
     masses = np.repeat(MASSES_PG, PER_MASS)
-    voxels = draw_sites(len(masses), rng)
+    voxels = draw_sites(len(masses), SHAPE, MARGIN_VOXELS, APART_VOXELS, rng)
     affine = build_affine(SHAPE, gel.grid.voxel_mm)
     places = voxels @ affine[:3, :3].T + affine[:3, 3]
     spec = ScanSpec(
@@ -117,16 +118,6 @@ def match(accepted: Table, places: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.where(distance < MATCH_MM, nearest, -1)
 
 
-def draw_sites(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Sub-voxel places (n, 3) that keep their distance from each other and from the faces."""
-    sites: list[NDArray[np.float64]] = []
-    while len(sites) < n:
-        site = rng.uniform(MARGIN_VOXELS, np.array(SHAPE) - 1 - MARGIN_VOXELS)
-        if all(np.linalg.norm(site - other) > APART_VOXELS for other in sites):
-            sites.append(site)
-    return np.array(sites)
-
-
 def summarise(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
     """Bias and coverage, with their standard errors, by mass and pooled."""
     mass, moment, low, high = values.T
@@ -134,21 +125,9 @@ def summarise(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
     by_mass = []
     for pg in MASSES_PG:
         here = mass == pg
-        n = int(here.sum())
-        if n < 2:
-            continue
-        ratio, held = moment[here] / pg - 1, float(inside[here].mean())
-        by_mass.append(
-            {
-                "pg": pg,
-                "n": n,
-                "bias": float(ratio.mean()),
-                "bias_err": float(ratio.std(ddof=1) / np.sqrt(n)),
-                "spread": float(ratio.std(ddof=1)),
-                "covered": held,
-                "covered_err": float(np.sqrt(max(held * (1 - held), 1 / n) / n)),
-            }
-        )
+        if np.count_nonzero(here) > 1:
+            estimates = summarise_estimates(moment[here] / pg, inside[here])
+            by_mass.append({"pg": pg, "n": int(np.count_nonzero(here)), **estimates})
     covered = float(inside.mean())
     return {
         "name": name,

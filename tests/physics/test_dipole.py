@@ -24,6 +24,7 @@ from ferrosight.physics.dipole import (
     phase_amplitude_rad_m3,
     sphere_field,
     sphere_moment_am2,
+    voxel_field,
 )
 
 OBLIQUE = np.array([0.4, -0.3, 0.87])
@@ -216,3 +217,12 @@ def test_a_ball_of_small_boxes_has_the_field_of_a_sphere() -> None:
     for at in ([2.0, 0.3, -0.4], [0.05, 1.5, 1.0], [0.0, 0.0, 2.5]):
         expected = harmonic_pattern("dipole", at, OBLIQUE) * volume / (4 * np.pi)
         assert box_field(np.array(at) - boxes, edges, OBLIQUE).sum() == pytest.approx(expected, rel=0.02)
+
+
+def test_a_voxels_field_on_the_grid_is_that_of_its_box():
+    voxel_m, first, last = np.array([0.8e-4, 1.0e-4, 1.7e-4]), (-7, -2, -30), (3, 5, 1)
+    at = np.stack(np.meshgrid(*(np.arange(a, b + 1) for a, b in zip(first, last, strict=True)), indexing="ij"), -1)
+    expected = box_field(at * voxel_m, voxel_m, OBLIQUE)
+    np.testing.assert_allclose(voxel_field(first, last, voxel_m, OBLIQUE), expected, rtol=0, atol=3e-15)
+    # far from the voxel itself, too
+    assert voxel_field((4, 3, 2), (5, 3, 4), voxel_m, OBLIQUE).shape == (2, 1, 3)

@@ -6,11 +6,15 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ferrosight.field import measure_field
 from ferrosight.physics.constants import MU0
-from ferrosight.quantify import measure_grafts
-from ferrosight.simulate import Ellipsoid, ScanSpec, build_affine, simulate_scan
+from ferrosight.physics.dipole import harmonic_pattern
+from ferrosight.quantify import grafts, measure_grafts, quantify_clusters
+from ferrosight.quantify.inversion import integrate_susceptibility
+from ferrosight.quantify.regions import find_regions, find_voids, widen_box
+from ferrosight.simulate import Ellipsoid, ScanSpec, build_affine, build_graft, simulate_scan
 from ferrosight.types import CLUSTERS, FITS, GRAFT_ESTIMATOR, PhaseSign, Table
 from ferrosight.types.config import FieldConfig, QuantifyConfig
 
@@ -99,6 +103,80 @@ def test_what_is_diamagnetic_is_rejected_for_its_polarity(specify, empty_catalog
     _, _, catalogue = measure(spec, 3, empty_catalogue)
     assert catalogue.clusters["moment_am2"][0] < 0
     assert catalogue.clusters["reasons"][0] == "opposite_polarity"
+
+
+def specify_three(specify):
+    """Three grafts side by side, whose windows overlap, in a scan that is larger."""
+    shape, spots = (52, 44, 34), ((-0.9, -0.6, 0.3), (0.1, 0.2, -0.4), (1.0, 0.8, 0.4))
+    sources = tuple(build_graft(spot, (330.0, 250.0, 290.0), 1e-10, 9.4) for spot in spots)
+    affine = build_affine(shape, (0.09, 0.1, 0.12), (15.0, -30.0, 20.0))
+    return dataclasses.replace(specify("solid", 1.0), shape=shape, affine=affine, sources=sources)
+
+
+def test_windows_hold_neither_other_regions_nor_other_grafts_fields(specify, empty_catalogue, monkeypatch):
+    scan, _ = simulate_scan(specify_three(specify), 6)
+    field_map = measure_field(scan, FieldConfig())
+    seen, found = [], []
+
+    def record(window, texture):
+        seen.append(window)
+        found.append(integrate_susceptibility(window, texture))
+        return found[-1]
+
+    monkeypatch.setattr(grafts, "integrate_susceptibility", record)
+    catalogue = measure_grafts(scan, field_map, empty_catalogue, QuantifyConfig())
+    assert len(catalogue.clusters) == 3
+    # Slowly, and in the whole image: where each region lies, and what the others make of the field around it.
+    regions = find_regions(field_map, find_voids(scan, field_map), 3.0)
+    whole = tuple(slice(0, n) for n in scan.grid.shape)
+    grown = [ndimage.binary_dilation(region.spread(whole)) for region in regions]
+    boxes = []
+    for region in regions:
+        margin = int(np.clip(np.ceil(0.9 * np.cbrt(6 * region.n_voxels / np.pi)), 5, 10))
+        boxes.append(widen_box(region.at, margin, scan.grid.shape))
+    indices = np.stack(np.meshgrid(*(np.arange(n) for n in scan.grid.shape), indexing="ij"), axis=-1)
+    n_excluded = 0
+    for turn in (1, 2):
+        fields = []
+        for box, integral in zip(boxes, found[3 * (turn - 1) :][:3], strict=True):
+            apart = (indices - integral.centroid - [part.start for part in box]) * np.array(scan.grid.voxel_mm) * 1e-3
+            fields.append(integral.value / (4 * np.pi) * harmonic_pattern("dipole", apart, scan.b0_in_array))
+            fields[-1][box] = integral.model_hz
+        for number, box in enumerate(boxes):
+            window = seen[3 * turn + number]
+            others = [n for n in range(3) if n != number]
+            kept = ~(np.any([grown[n] for n in others], axis=0) & ~grown[number])[box] & field_map.mask[box]
+            np.testing.assert_array_equal(window.use, kept)
+            n_excluded += np.count_nonzero(~kept)
+            expected = (field_map.field_hz - sum(fields[n] for n in others))[box]
+            np.testing.assert_allclose(window.field_hz[kept], expected[kept], rtol=0, atol=1e-4)
+    assert n_excluded > 100
+
+
+def test_a_region_too_large_for_memory_has_a_row_and_a_reason(specify, empty_catalogue, monkeypatch):
+    spec = specify_three(specify)
+    wide = build_graft((-1.0, 0.3, 0.2), (760.0, 700.0, 650.0), 1.5e-9, 9.4)
+    scan, _ = simulate_scan(dataclasses.replace(spec, sources=(wide, spec.sources[2])), 6)
+    field_map = measure_field(scan, FieldConfig())
+    catalogue = measure_grafts(scan, field_map, empty_catalogue, QuantifyConfig())
+    assert len(catalogue.clusters) == 2
+    assert np.isfinite(catalogue.clusters["moment_am2"]).all()
+    monkeypatch.setattr(grafts, "_MOST_VOXELS", 20_000)
+    catalogue = measure_grafts(scan, field_map, empty_catalogue, QuantifyConfig())
+    clusters = catalogue.clusters
+    assert clusters["reasons"].tolist() == ["", "too_large"]
+    assert clusters["status"].tolist() == ["accepted", "rejected"]
+    assert clusters["estimator"].tolist() == [GRAFT_ESTIMATOR] * 2
+    assert np.isnan([clusters[name][1] for name in ("moment_am2", "score", "p_value", "expected_false")]).all()
+    np.testing.assert_allclose([clusters[f"{axis}_mm"][1] for axis in "xyz"], (-1.0, 0.3, 0.2), atol=0.15)
+    assert "too large" in catalogue.notes[-1]
+    # Alone it has nothing to be measured beside.
+    monkeypatch.setattr(grafts, "_MOST_VOXELS", 10)
+    catalogue = measure_grafts(scan, field_map, empty_catalogue, QuantifyConfig())
+    assert catalogue.clusters["reasons"].tolist() == ["too_large"] * 2
+    # Iron and cells are asked of its row, too.
+    counted = quantify_clusters(catalogue, None, scan.b0_t, None, QuantifyConfig())
+    assert len(counted.clusters) == 2
 
 
 @pytest.mark.slow

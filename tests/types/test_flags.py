@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from ferrosight.types import FLAG_INFO, Flag, flag_names, rejects
+from ferrosight.types.flags import FLAG_INFO, Flag, append_flag, flag_names, rejects
 
 
 def test_no_bit_means_no_words_and_no_rejection() -> None:
@@ -33,3 +34,10 @@ def test_a_remark_alone_does_not_reject() -> None:
     assert remarks
     assert not rejects(remarks)
     assert rejects(remarks | Flag.NOT_SIGNIFICANT)
+
+
+def test_a_flag_is_appended_where_it_is_asked_for() -> None:
+    names, rows = np.array(["", "vein", "vein;bubble", ""]), np.array([True, True, True, False])
+    appended = append_flag(names, rows, Flag.IN_BASELINE)
+    assert appended.tolist() == ["in_baseline", "vein;in_baseline", "vein;bubble;in_baseline", ""]
+    assert append_flag(names[:0], rows[:0], Flag.VEIN).dtype.kind == "U"

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from ferrosight.clusters.measure_at import measure_at
 from ferrosight.clusters.search import EXPLAINS
-from ferrosight.types import FLAG_INFO, GRAFT_ESTIMATOR, Catalogue, FieldMap, Flag, PhaseSign, Scan, Table
+from ferrosight.types import GRAFT_ESTIMATOR, Catalogue, FieldMap, PhaseSign, Scan, Table
 from ferrosight.types.config import ClustersConfig
+from ferrosight.types.flags import Flag, append_flag, flag_names
 
 #: One standard deviation of what is unchanged between two visits, as a share of its moment, beyond both errors:
 #: another partial volume, another share of signal lost, another division among neighbours. An assumption.
@@ -78,7 +79,7 @@ def judge_by_baseline(
         baseline_moment_am2_err=np.where(asked, there[1], np.nan),
     )
     fits = fits.with_columns(
-        remarks=_append(_append(fits["remarks"], asked & ~told, Flag.NO_BASELINE), grown, Flag.ABOVE_BASELINE)
+        remarks=append_flag(append_flag(fits["remarks"], asked & ~told, Flag.NO_BASELINE), grown, Flag.ABOVE_BASELINE)
     )
     judged = _reject(dataclasses.replace(catalogue, fits=fits), held, Flag.IN_BASELINE)
     n_lost = len(catalogue.accepted) - len(judged.accepted)
@@ -108,7 +109,8 @@ def describe_baseline(baseline: Scan) -> str:
 
 def is_significant(clusters: Table) -> NDArray[np.bool_]:
     """Rows (n,) that chance does not explain, whatever else rejects them."""
-    return ~np.array([_name(Flag.NOT_SIGNIFICANT) in str(names).split(";") for names in clusters["reasons"]], np.bool_)
+    name = flag_names(int(Flag.NOT_SIGNIFICANT))
+    return ~np.array([name in str(names).split(";") for names in clusters["reasons"]], np.bool_)
 
 
 def _find_obstacle(
@@ -189,7 +191,7 @@ def _reject(catalogue: Catalogue, rows: NDArray[np.bool_], flag: Flag) -> Catalo
     clusters, fits = catalogue.clusters, catalogue.fits
     half = _Z95 * clusters["moment_am2_err"]
     clusters = clusters.with_columns(
-        reasons=_append(clusters["reasons"], rows, flag),
+        reasons=append_flag(clusters["reasons"], rows, flag),
         status=np.where(rows, "rejected", clusters["status"]),
         moment_am2_low=np.where(rows, clusters["moment_am2"] - half, clusters["moment_am2_low"]),
         moment_am2_high=np.where(rows, clusters["moment_am2"] + half, clusters["moment_am2_high"]),
@@ -208,16 +210,6 @@ def _recount(catalogue: Catalogue) -> Catalogue:
     }
     null = dataclasses.replace(null, score_threshold=threshold, counts_at_threshold=counts)
     return dataclasses.replace(catalogue, null=null)
-
-
-def _append(names: NDArray[np.str_], rows: NDArray[np.bool_], flag: Flag) -> NDArray[np.str_]:
-    """``;``-separated names with the flag's own added in some rows."""
-    added = zip(names.tolist(), rows.tolist(), strict=True)
-    return np.array([";".join(filter(None, (old, _name(flag) if add else ""))) for old, add in added], dtype=np.str_)
-
-
-def _name(flag: Flag) -> str:
-    return FLAG_INFO[flag].name
 
 
 def _add_note(catalogue: Catalogue, note: str) -> Catalogue:

@@ -18,14 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, linalg
 
-from ferrosight.physics.dipole import box_field
+from ferrosight.physics.dipole import voxel_field
 from ferrosight.quantify.texture import Texture
 
 FloatArray = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 #: Most boxes that a region is divided into, and most of boxes times voxels: what it takes of memory.
-_MOST_BOXES, _MOST_FIELDS = 400, 6_000_000
+_MOST_BOXES, _MOST_FIELDS = 400, 10_000_000
+#: Boxes of more voxels than this have their fields convolved.
+_MANY_VOXELS = 64
 #: Degree of the background polynomials.
 _DEGREE = 3
 #: The field of a voxel errs by this share of the steps to its neighbours, and by as much phase (rad) as this share of
@@ -103,23 +105,40 @@ def integrate_susceptibility(window: Window, texture: Texture) -> Integral:
 
 @dataclass(frozen=True)
 class _Solution:
-    """``u`` = ``gain`` (box, x, y, z) · field, the prior's covariance of ``u``, the background (x, y, z), χ²/dof."""
+    """``u`` (box,), a linear function of the field; its prior's covariance, the background (x, y, z), χ²/dof.
+
+    In weighted voxels (n,), whose weights' roots are ``root``: the boxes' fields ``beside`` (box, n) what is free,
+    ``about`` (box, box) times which is the process's gain; the constant's gain ``constant`` (n,), and what it sees of
+    every box, ``seen`` (box,).
+    """
 
     u: FloatArray
-    gain: FloatArray
+    root: FloatArray
+    beside: FloatArray
+    about: FloatArray
+    constant: FloatArray
+    seen: FloatArray
     prior: FloatArray
     background: FloatArray
     misfit: float
 
+    def weigh_field(self, wanted: FloatArray) -> FloatArray:
+        """Weights (x, y, z) whose sum over the field is ``wanted`` (box,) · u."""
+        total = float(wanted.sum())
+        gain = ((wanted - total * self.seen) @ self.about) @ self.beside + total * self.constant
+        return np.asarray((gain * self.root).reshape(self.background.shape))
+
 
 def _divide_region(region: Mask) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
     """Number of the box that each voxel belongs to (-1: none), the boxes' centres (n, 3) and voxels (n,)."""
-    edge, most = 1, min(_MOST_BOXES, max(_MOST_FIELDS // region.size, 1))
-    while np.count_nonzero(region) / edge**3 > most:
-        edge += 1
+    most = min(_MOST_BOXES, max(_MOST_FIELDS // region.size, 1))
     at = np.argwhere(region)
-    _, number = np.unique((at - at.min(axis=0)) // edge, axis=0, return_inverse=True)
-    number = number.reshape(-1)
+    # Were all blocks full, there would be few enough of them from this edge on.
+    edge = max(int(np.cbrt(len(at) / most)), 1)
+    number = _number_blocks(at, edge)
+    while number.max() >= most:
+        edge += 1
+        number = _number_blocks(at, edge)
     boxes = np.full(region.shape, -1)
     boxes[tuple(at.T)] = number
     sizes = np.bincount(number).astype(np.float64)
@@ -127,16 +146,39 @@ def _divide_region(region: Mask) -> tuple[NDArray[np.int64], FloatArray, FloatAr
     return boxes, centres, sizes
 
 
+def _number_blocks(at: NDArray[np.int64], edge: int) -> NDArray[np.int64]:
+    """Number (n,) of the block of an edge that each voxel (n, 3) lies in, among those that hold any."""
+    block = (at - at.min(axis=0)) // edge
+    _, number = np.unique(np.ravel_multi_index(tuple(block.T), block.max(axis=0) + 1), return_inverse=True)
+    return np.asarray(number, dtype=np.int64)
+
+
 def _box_fields(window: Window, boxes: NDArray[np.int64]) -> FloatArray:
     """Field (box, x, y, z) of every box of unit susceptibility."""
-    shape = np.array(window.use.shape)
-    offsets = np.stack(np.meshgrid(*(np.arange(-n + 1, n) for n in shape), indexing="ij"), axis=-1)
-    kernel = box_field(offsets * window.voxel_m, window.voxel_m, window.b0_in_array)
-    fields = np.zeros((boxes.max() + 1, *shape))
-    for i, j, k in np.argwhere(boxes >= 0):
-        low = shape - 1 - (i, j, k)
-        part = tuple(slice(a, a + n) for a, n in zip(low, shape, strict=True))
-        fields[boxes[i, j, k]] += kernel[part]
+    shape, places = window.use.shape, np.argwhere(boxes >= 0)
+    low, high = places.min(axis=0), places.max(axis=0)
+    # Field of a voxel at all offsets that there are between the region's voxels and the window's.
+    x, y, z = ((-int(b), n - 1 - int(a)) for a, b, n in zip(low, high, shape, strict=True))
+    kernel = voxel_field((x[0], y[0], z[0]), (x[1], y[1], z[1]), window.voxel_m, window.b0_in_array)
+    n_boxes = int(boxes.max()) + 1
+    if len(places) > _MANY_VOXELS * n_boxes:
+        return _convolve_boxes(kernel, boxes[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))], n_boxes)
+    fields = np.zeros((n_boxes, *shape))
+    for number, start in zip(boxes[boxes >= 0], high - places, strict=True):
+        fields[number] += kernel[tuple(slice(a, a + n) for a, n in zip(start, shape, strict=True))]
+    return fields
+
+
+def _convolve_boxes(kernel: FloatArray, boxes: NDArray[np.int64], n_boxes: int) -> FloatArray:
+    """The sum of the kernel over each box's voxels, of which there are many: the same as by adding them, but faster."""
+    wide = tuple(fft.next_fast_len(n, real=True) for n in kernel.shape)
+    spectrum = fft.rfftn(kernel, wide)
+    # Where the sum wraps round it begins before the window.
+    valid = tuple(slice(n - 1, m) for n, m in zip(boxes.shape, kernel.shape, strict=True))
+    fields = np.empty((n_boxes, *(m - n + 1 for n, m in zip(boxes.shape, kernel.shape, strict=True))))
+    for number in range(n_boxes):
+        inside = fft.rfftn((boxes == number).astype(np.float64), wide)
+        fields[number] = fft.irfftn(spectrum * inside, wide)[valid]
     return fields
 
 
@@ -173,12 +215,14 @@ def _solve(
 ) -> _Solution:
     """The posterior of u; its constant and the polynomials are free, the prior's size is that of largest likelihood."""
     root = np.sqrt(weight).ravel()
-    a = fields.reshape(len(fields), -1) * root
-    free = np.concatenate([smooth.reshape(len(smooth), -1) * root, a.sum(axis=0)[None]])
+    beside = fields.reshape(len(fields), -1) * root
+    free = np.concatenate([smooth.reshape(len(smooth), -1) * root, beside.sum(axis=0)[None]])
     p, triangle = linalg.qr(free.T, mode="economic")
+    inverse = linalg.solve_triangular(triangle, np.eye(len(free)))
     weighed = field.ravel() * root
     y = weighed - p @ (p.T @ weighed)
-    beside = a - (a @ p) @ p.T
+    along = beside @ p
+    beside -= along @ p.T
     low = linalg.cholesky(prior + 1e-9 * np.eye(len(prior)), lower=True)
     power, turn = linalg.eigh(low.T @ (beside @ beside.T) @ low)
     power = np.maximum(power, 0.0)
@@ -187,16 +231,22 @@ def _solve(
     n = int(np.count_nonzero(weight)) - len(free)
     size2 = _likely_size(power, half, float(y @ y), n)
     shrunk = size2 / (1 + size2 * power)
-    about = (back * shrunk) @ (back.T @ beside)
-    # What the process leaves to the free terms; the last of them is the constant, which belongs to u.
-    inverse = linalg.solve_triangular(triangle, p.T)
-    gain = (about + inverse[-1] - (a @ inverse[-1]) @ about) * root
-    u_about = about @ weighed
+    u_about = back @ (shrunk * half)
     left = y - u_about @ beside
     misfit = float(left @ left) / max(n - float((power * shrunk).sum()), 1.0)
-    terms = inverse @ (weighed - u_about @ a)
-    background = np.tensordot(terms[:-1], smooth, 1)
-    return _Solution(u_about + terms[-1], gain.reshape(-1, *field.shape), misfit * size2 * prior, background, misfit)
+    # What the process leaves to the free terms; the last of them is the constant, which belongs to u.
+    terms = inverse @ (p.T @ weighed - u_about @ along)
+    return _Solution(
+        u_about + terms[-1],
+        root,
+        beside,
+        (back * shrunk) @ back.T,
+        p @ inverse[-1],
+        along @ inverse[-1],
+        misfit * size2 * prior,
+        np.tensordot(terms[:-1], smooth, 1),
+        misfit,
+    )
 
 
 def _likely_size(power: FloatArray, half: FloatArray, total: float, n: int) -> float:
@@ -235,21 +285,21 @@ def _integrate(
     wide = tuple(fft.next_fast_len(2 * n, real=True) for n in variance.shape)
     spectrum = texture.field_spectrum(wide, window.voxel_m * 1e3, window.b0_in_array)
 
-    def measure(c: FloatArray) -> tuple[float, float, float, float]:
-        a = np.tensordot(c, solved.gain, 1)
+    def find_errors(c: FloatArray) -> tuple[float, float, float]:
+        a = solved.weigh_field(c)
         missed = c - np.tensordot(fields, a, 3)
         prior = float(missed @ solved.prior @ missed)
         power = np.abs(fft.fftn(a, wide)) ** 2 * spectrum
-        noise = float(power.mean() * power.size / np.prod(wide) + (a**2 * np.where(window.use, variance, 0.0)).sum())
+        noise = float(power.mean() + (a**2 * np.where(window.use, variance, 0.0)).sum())
         dof = float(power.sum() ** 2 / max((power**2).sum(), 1e-300))
-        return float(c @ solved.u), prior, noise, dof
+        return prior, noise, dof
 
-    value, prior, noise, dof = measure(wanted)
-    centroid, centroid_err = np.zeros(3), np.zeros(3)
+    value = float(wanted @ solved.u)
+    prior, noise, dof = find_errors(wanted)
+    centroid, centroid_err = (wanted * solved.u) @ centres / value, np.zeros(3)
     for axis in range(3):
-        centroid[axis] = measure(wanted * centres[:, axis])[0] / value
         # The centroid's error is that of Σ u (x − x̄) over the integral.
-        _, prior_x, noise_x, _ = measure(wanted * (centres[:, axis] - centroid[axis]))
+        prior_x, noise_x, _ = find_errors(wanted * (centres[:, axis] - centroid[axis]))
         centroid_err[axis] = np.sqrt(prior_x + noise_x) / abs(value)
     return Integral(
         value,

@@ -92,4 +92,4 @@ def _extrapolate(at: FloatArray, spectrum: FloatArray) -> float:
 
 def _radius(shape: tuple[int, ...], voxel_mm: FloatArray) -> FloatArray:
     axes = [fft.fftfreq(n, d) for n, d in zip(shape, voxel_mm, strict=True)]
-    return np.asarray(np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij"))))
+    return np.asarray(np.sqrt(sum(axis**2 for axis in np.meshgrid(*axes, indexing="ij", sparse=True))))

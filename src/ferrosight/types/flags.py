@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntFlag
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Flag(IntFlag):
     """Bits that a candidate may carry. ``FLAG_INFO`` says what each means and whether it rejects."""
@@ -28,6 +31,7 @@ class Flag(IntFlag):
     BASELINE_SCAN = 1 << 15
     NO_BASELINE = 1 << 16
     ABOVE_BASELINE = 1 << 17
+    TOO_LARGE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,9 @@ FLAG_INFO: dict[Flag, FlagInfo] = {
     Flag.FEW_DECOYS: FlagInfo(
         "few_decoys", False, "This scan has few decoys: its false-positive rate rests on what noise alone would do."
     ),
+    Flag.TOO_LARGE: FlagInfo(
+        "too_large", True, "A region too large to be measured as an extended graft; its numbers are missing."
+    ),
     Flag.IN_BASELINE: FlagInfo(
         "in_baseline", True, "The baseline scan, made without label, holds the same at this place."
     ),
@@ -102,3 +109,10 @@ def flag_names(bits: int, *, rejecting: bool | None = None) -> str:
 def rejects(bits: int) -> bool:
     """Whether any of the set bits rejects the candidate."""
     return any(bits & flag for flag, info in FLAG_INFO.items() if info.rejects)
+
+
+def append_flag(names: NDArray[np.str_], rows: NDArray[np.bool_], flag: Flag) -> NDArray[np.str_]:
+    """Names (n,) joined by ``;``, as ``flag_names`` gives them, with the flag's own added in some ``rows`` (n,)."""
+    name = FLAG_INFO[flag].name
+    added = zip(names.tolist(), rows.tolist(), strict=True)
+    return np.array([";".join(filter(None, (old, name if add else ""))) for old, add in added], dtype=np.str_)
