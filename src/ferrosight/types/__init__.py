@@ -13,7 +13,7 @@ from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
 from ferrosight.types.table import Table
-from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackSet
+from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackPlaces, TrackSet
 from ferrosight.types.truth import Truth
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "Search",
     "Table",
     "TableSchema",
+    "TrackPlaces",
     "TrackSet",
     "Truth",
     "flag_names",

@@ -208,3 +208,24 @@ class TrackSet:
         set_field(self, "track", track)
         for name in ("false_probability", "new_probability", "end_probability"):
             set_field(self, name, frozen_array(name, getattr(self, name), np.float64, track.shape))
+
+
+@dataclass(frozen=True)
+class TrackPlaces:
+    """Where each track was at every visit, in the subject's own space (RAS+ mm).
+
+    ``position_mm`` (n_tracks, n_visits, 3) and ``covariance_mm2`` (n_tracks, n_visits, 3, 3); ``detection``
+    (n_tracks, n_visits) is the row of the detection that the track has there, −1 where it was not seen.
+    """
+
+    position_mm: NDArray[np.float64]
+    covariance_mm2: NDArray[np.float64]
+    detection: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        detection = frozen_array("detection", self.detection, np.int64, (None, None))
+        set_field(self, "detection", detection)
+        place = frozen_array("position_mm", self.position_mm, np.float64, (*detection.shape, 3))
+        set_field(self, "position_mm", place)
+        shape = (*detection.shape, 3, 3)
+        set_field(self, "covariance_mm2", frozen_array("covariance_mm2", self.covariance_mm2, np.float64, shape))
