@@ -53,19 +53,18 @@ def test_two_filters_agree_with_the_whole_matrix():
     data, tracks = see(draw_walks(3, rng), [0, 1, 3], rng)
     places = place_tracks(data, tracks, CONFIG)
     seen = [0, 1, 3]
-    # a walk from anywhere: a first place of no weight, and steps that add up
-    shared = np.minimum.outer(DAYS, DAYS) * CONFIG.motion_mm**2 + 1e6
-    prior = np.kron(shared, np.eye(3))
-    pick = np.kron(np.eye(5)[seen], np.eye(3))
-    noise = np.kron(np.eye(3), COVARIANCE)
-    gain = prior @ pick.T @ np.linalg.inv(pick @ prior @ pick.T + noise)
-    covariance = prior - gain @ pick @ prior
+    # every step, and every sighting, adds its own precision
+    steps = np.diff(np.eye(5), axis=0) / (CONFIG.motion_mm * np.sqrt(np.diff(DAYS)))[:, None]
+    walk = np.kron(steps.T @ steps, np.eye(3))
+    sightings = np.kron(np.diag(np.isin(range(5), seen).astype(float)), np.linalg.inv(COVARIANCE))
+    covariance = np.linalg.inv(walk + sightings)
+    gain = covariance @ np.kron(np.eye(5)[:, seen], np.linalg.inv(COVARIANCE))
     for number in range(3):
         own = data.position_mm[tracks.track == number].ravel()
-        assert places.position_mm[number].ravel() == pytest.approx(gain @ own, abs=1e-3)
+        assert places.position_mm[number].ravel() == pytest.approx(gain @ own, abs=1e-9)
         for t in range(5):
             block = covariance[3 * t : 3 * t + 3, 3 * t : 3 * t + 3]
-            assert places.covariance_mm2[number, t] == pytest.approx(block, abs=1e-4)
+            assert places.covariance_mm2[number, t] == pytest.approx(block, abs=1e-12)
 
 
 def test_each_track_knows_its_detections():
