@@ -15,7 +15,7 @@ def place_tracks(detections: Detections, tracks: TrackSet, config: LinkConfig) -
     """The place of every track at every visit with its covariance, from all sightings before and after.
 
     Between sightings a track lies between them, before the first and after the last it stays where it was; the
-    covariance grows with the days to the nearest sighting by ``motion_mm``².
+    covariance grows by ``motion_mm`` squared for each day to the nearest sighting.
 
     Notes
     -----
