@@ -38,7 +38,7 @@ def find_pairs(
     """
     n = len(alone.new)
     if merging:
-        order = np.lexsort((moves.source, moves.target))
+        order = np.argsort(moves.target, kind="stable")  # they come by source
         one, other, odds = moves.target[order], moves.source[order], moves.log_odds[order]
         whole, part = alone.seen - alone.new, -alone.end
     else:

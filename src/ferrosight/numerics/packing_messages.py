@@ -38,7 +38,7 @@ def pass_messages(members: _Ints, gains: _Floats, n_members: int, *, max_sweeps:
         return np.zeros(0)
     starts, sets, slots = index_members(members, n_members)
     messages = np.zeros(members.shape)
-    _sweep(starts, sets, slots, gains, messages, max_sweeps, _TOLERANCE, _DAMPING)
+    _sweep(starts, sets, slots, members, gains, messages, max_sweeps, _TOLERANCE, _DAMPING)
     belief: _Floats = _believe(starts, sets, gains, messages)
     return belief
 
@@ -48,17 +48,21 @@ def _sweep(
     starts: _Ints,
     sets: _Ints,
     slots: _Ints,
+    members: _Ints,
     gains: _Floats,
     messages: _Floats,
     max_sweeps: int,
     tolerance: float,
     damping: float,
 ) -> int:
-    """Update all messages (logarithms, in place) until none changes; how many sweeps that took."""
+    """Update messages (logarithms, in place) until what they come from no longer changes; how many sweeps that took."""
     total = gains + messages.sum(axis=1)
+    stale = np.ones(len(starts) - 1, np.bool_)
     for sweep in range(max_sweeps):
-        change = 0.0
-        for member in range(len(starts) - 1):
+        if not stale.any():
+            return sweep
+        for member in np.flatnonzero(stale):
+            stale[member] = False
             first, last = starts[member], starts[member + 1]
             best, rest, top = -1.0, 0.0, -1
             for at in range(first, last):
@@ -76,11 +80,12 @@ def _sweep(
                 new = -np.log1p(max(rivals, 0.0))
                 new += damping * (messages[v, slot] - new)
                 moved = new - messages[v, slot]
-                change = max(change, abs(moved))
                 total[v] += moved
                 messages[v, slot] = new
-        if change < tolerance:
-            return sweep + 1
+                if abs(moved) > tolerance:
+                    for other in members[v]:
+                        if other >= 0:
+                            stale[other] = True
     return max_sweeps
 
 

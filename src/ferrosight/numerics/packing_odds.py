@@ -12,10 +12,13 @@ from ferrosight.numerics.packing_messages import pass_messages
 from ferrosight.numerics.set_packing import group_sets
 
 #: Groups of more sets, or whose sweep holds more states than this, are left to messages.
-_MOST_SETS = 400
+_MOST_SETS = 1_000
 _MOST_STATES = 2_000
 #: States whose best continuation is surely this much less likely (log odds) than the best one are dropped.
 _LEAST_STATE = -9.0
+#: In a group that is too large, sets with less belief that also fall short of their prices by more are left out.
+_LEAST_BELIEF = 3e-3
+_LEAST_SHORT = -2.0
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,40 @@ def weigh_packings(members: NDArray[np.int64], gains: NDArray[np.float64], price
     Groups that share no member are independent. A group is summed exactly: its members are dealt with one after
     another, and the sum so far is kept for every set of later members that is already taken (a transfer matrix);
     probabilities come from a forward and a backward pass. A state can gain no more than the prices of the members yet
-    to come; one that stays far behind another is dropped. Where too many states arise, messages between sets and
-    members give probabilities nearly (`pass_messages`).
+    to come; one that stays far behind another is dropped.
+
+    Where too many states arise, messages between sets and members (`pass_messages`) give probabilities nearly. Sets
+    that they find hopeless, and that fall short of their members' prices too, are then left out, and the smaller groups
+    that remain are summed.
     """
-    group, n_groups = group_sets(members, len(prices))
     short = np.minimum(gains - np.where(members >= 0, prices[np.maximum(members, 0)], 0.0).sum(axis=1), 0.0)
+    probability = np.zeros(len(gains))
+    rest = _sum_groups(np.arange(len(gains)), members, gains, short, prices, probability)
+    n_nearly = len(rest)
+    if rest:
+        large = np.concatenate(rest)
+        belief = pass_messages(members[large], gains[large], len(prices))
+        probability[large] = belief
+        likely = large[(belief >= _LEAST_BELIEF) | (short[large] >= _LEAST_SHORT)]
+        _sum_groups(likely, members, gains, short, prices, probability)
+    return PackingOdds(probability, n_nearly)
+
+
+def _sum_groups(
+    sets: NDArray[np.int64],
+    members: NDArray[np.int64],
+    gains: NDArray[np.float64],
+    short: NDArray[np.float64],
+    prices: NDArray[np.float64],
+    probability: NDArray[np.float64],
+) -> list[NDArray[np.int64]]:
+    """Fill in the probabilities of all groups that can be summed; the others are returned and left as they are."""
+    group, n_groups = group_sets(members[sets], len(prices))
     sizes = np.bincount(group, minlength=n_groups)
-    probability = 1.0 / (1.0 + np.exp(-gains))
-    order = np.argsort(group, kind="stable")
+    single = sets[sizes[group] == 1]
+    probability[single] = 1.0 / (1.0 + np.exp(-gains[single]))
     left = []
-    for own in np.split(order, np.cumsum(sizes)[:-1]):
+    for own in np.split(sets[np.argsort(group, kind="stable")], np.cumsum(sizes)[:-1]):
         if len(own) < 2:
             continue
         found = _Sweep.build(members[own], short[own], prices).run() if len(own) <= _MOST_SETS else None
@@ -54,10 +81,7 @@ def weigh_packings(members: NDArray[np.int64], gains: NDArray[np.float64], price
             left.append(own)
         else:
             probability[own] = found
-    if left:
-        rest = np.concatenate(left)
-        probability[rest] = pass_messages(members[rest], gains[rest], len(prices))
-    return PackingOdds(probability, len(left))
+    return left
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ class Detections:
         was scanned. Its own visit's is above 0. Where links must not depend on the moments, it is that of one
         reference moment at this place.
     false_per_mm3 : (n,)
-        False candidates like this one to be expected per mm³ of its visit at this place.
+        False candidates like this one to be expected per mm³ of its visit at this place: their density, times how much
+        commoner this score, or mass, is among the false than among all. From a chance f to be false and the density d
+        of all clusters it is d·f/(1 − f).
     volume_mm3 : float
         Volume in which clusters were looked for at a visit.
     """
