@@ -13,6 +13,7 @@ from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
 from ferrosight.types.table import Table
+from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackPlaces, TrackSet
 from ferrosight.types.truth import Truth
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Column",
     "Config",
     "DetectionLimit",
+    "Detections",
     "Evaluation",
     "EvidenceMap",
     "FieldMap",
@@ -39,9 +41,12 @@ __all__ = [
     "KnownVisit",
     "Label",
     "LimitMap",
+    "LinkKind",
+    "Links",
     "Matching",
     "Noise",
     "NullCalibration",
+    "Optimality",
     "PhaseSign",
     "PowerCurve",
     "Progress",
@@ -50,6 +55,8 @@ __all__ = [
     "Search",
     "Table",
     "TableSchema",
+    "TrackPlaces",
+    "TrackSet",
     "Truth",
     "flag_names",
     "name_clusters",

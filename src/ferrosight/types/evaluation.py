@@ -185,6 +185,47 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class EventScore:
+    """How many of the ``true`` events there are were found, and how many ``found`` ones are ``right``."""
+
+    true: int
+    found: int
+    right: int
+
+    @property
+    def recall(self) -> float:
+        """Share of the true ones that were found; NaN of none."""
+        return self.right / self.true if self.true else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """Share of the found ones that are right; NaN of none."""
+        return self.right / self.found if self.found else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of recall and precision; NaN where there is nothing to find and nothing was found."""
+        return 2 * self.right / (self.true + self.found) if self.true + self.found else float("nan")
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Links against the true ones: single links, splits (with all their parts) and merges (likewise)."""
+
+    links: EventScore
+    splits: EventScore
+    merges: EventScore
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Of links that were said to be right with probability ``said`` (their mean), the share that is."""
+
+    said: float
+    right: Share
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """Catalogues of ``visits`` against their truth, matched within ``match_mm``, all pooled."""
 

@@ -77,6 +77,57 @@ class LimitsConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class LinkConfig(StageConfig):
+    """Tracks from visit to visit: what is expected of clusters before their positions are seen (assumptions)."""
+
+    use_mass: bool = setting(
+        True, "Links follow position and mass; false: position alone, where what follows is a test of the masses."
+    )
+    motion_mm: float = setting(
+        0.05,
+        "How far a cluster moves in a day along each axis, mm; times the root of the days between two visits.",
+        low=1e-6,
+        high=1e4,
+    )
+    tail_dof: float = setting(
+        5.0,
+        "Degrees of freedom of Student's distribution of motion and mass change; few: now and then far more.",
+        low=1.0,
+        high=1e3,
+    )
+    mass_change: float = setting(
+        0.15,
+        "Relative change of mass in a day, times the root of the days between two visits.",
+        low=1e-3,
+        high=10.0,
+    )
+    mass_loss_per_day: float = setting(
+        0.0, "Share of the mass that is expected to go in a day (logarithmic).", low=-10.0, high=10.0
+    )
+    new_per_day: float = setting(0.01, "New clusters in a day for each that there is on average.", low=1e-6, high=10.0)
+    gone_per_day: float = setting(0.01, "Share of clusters that go in a day.", low=1e-6, high=10.0)
+    split_per_day: float = setting(0.005, "Share of clusters that split in a day.", low=1e-9, high=10.0)
+    merge_per_day: float = setting(
+        0.01, "Share of pairs of clusters at the same place that become one in a day.", low=1e-9, high=10.0
+    )
+    separation_mm: float = setting(
+        0.5,
+        "Distance along each axis of two parts first seen apart, or last before they merge, mm.",
+        low=1e-6,
+        high=1e4,
+    )
+    max_gap_visits: int = setting(
+        2, "Visits in a row at which a cluster may go unseen and still be followed.", low=0, high=100
+    )
+    gate_sd: float = setting(
+        7.0, "Links farther than this many standard deviations of motion and errors are not tried.", low=2.0, high=100.0
+    )
+    least_probability: float = setting(
+        0.01, "Alternatives at least this likely are kept beside the chosen links.", low=1e-4, high=1.0
+    )
+
+
+@dataclass(frozen=True)
 class ReportConfig(StageConfig):
     """The report."""
 

@@ -1,0 +1,203 @@
+"""Splits and merges worth weighing: two links that share their source, or their target."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ferrosight.link.densities import bound_pair_place, weigh_pair_mass, weigh_pair_place
+from ferrosight.link.model import Alone, Clusters, Scales
+from ferrosight.link.moves import Moves
+
+_Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+
+#: Clusters whose pairs one thread weighs at a time.
+_CHUNK = 2_000
+
+
+def find_pairs(
+    moves: Moves,
+    clusters: Clusters,
+    alone: Alone,
+    scales: Scales,
+    *,
+    merging: bool,
+    prices: _Floats | None,
+    least_log_odds: float,
+) -> tuple[_Ints, _Ints, _Ints, _Floats]:
+    """Splits (one, first, second), or merges, and their log odds against all three standing alone.
+
+    Without prices: with odds above 0 and above those of either link alone. With prices (2 n,) of what comes after and
+    before each cluster: those that fall short of them by no more than ``least_log_odds`` (negative).
+    """
+    n = len(alone.new)
+    if merging:
+        order = np.argsort(moves.target, kind="stable")  # they come by source
+        one, other, odds = moves.target[order], moves.source[order], moves.log_odds[order]
+        whole, part = alone.seen - alone.new, -alone.end
+    else:
+        one, other, odds = moves.source, moves.target, moves.log_odds
+        whole, part = -alone.end, alone.seen - alone.new
+    asked_whole, asked_part = np.zeros(n), np.zeros(n)
+    if prices is not None:
+        # the ends that are taken: a split takes what comes after the whole, and before its parts
+        asked_whole, asked_part = (prices[n:], prices[:n]) if merging else (prices[:n], prices[n:])
+        odds = np.full(len(odds), -np.inf)
+    starts = np.searchsorted(one, np.arange(n + 1))
+    least = 0.0 if prices is None else least_log_odds
+
+    def weigh(first: int) -> tuple[_Ints, _Ints, _Ints, _Floats]:
+        last = min(first + _CHUNK, n)
+        return _weigh_chunk(
+            first, last, starts, other, odds, whole, part, asked_whole, asked_part, least, merging, clusters, scales
+        )
+
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        parts = list(pool.map(weigh, range(0, n, _CHUNK)))
+    if not parts:
+        nothing = np.zeros(0, dtype=np.int64)
+        return nothing, nothing, nothing, np.zeros(0)
+    ones, firsts, seconds, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    return ones, firsts, seconds, values
+
+
+@njit(cache=True, nogil=True)
+def _weigh_chunk(
+    first: int,
+    last: int,
+    starts: _Ints,
+    other: _Ints,
+    odds: _Floats,
+    whole: _Floats,
+    part: _Floats,
+    asked_whole: _Floats,
+    asked_part: _Floats,
+    least: float,
+    merging: bool,
+    clusters: Clusters,
+    scales: Scales,
+) -> tuple[_Ints, _Ints, _Ints, _Floats]:
+    """Pairs of links of the clusters from ``first`` to before ``last``.
+
+    A pair is dropped before its matrices are built where even the best place could not save it.
+    """
+    size, count = 1024, 0
+    ones, ends_a, ends_b = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    values = np.empty(size)
+    for one in range(first, last):
+        begin, end = starts[one], starts[one + 1]
+        if end - begin < 2:
+            continue
+        worth, most = _bound_links(one, other[begin:end], part, asked_part, merging, clusters, scales)
+        base = whole[one] - asked_whole[one]
+        best_worth = np.max(part[other[begin:end]] - asked_part[other[begin:end]])
+        near = np.flatnonzero(worth + best_worth + base + most >= least)
+        for p in range(len(near)):
+            for q in range(p + 1, len(near)):
+                link_a, link_b = begin + near[p], begin + near[q]
+                a, b = other[link_a], other[link_b]
+                floor = max(least, odds[link_a], odds[link_b])
+                gain_a, gain_b = part[a] - asked_part[a], part[b] - asked_part[b]
+                if base + most + min(worth[near[p]] + gain_b, worth[near[q]] + gain_a) < floor:
+                    continue
+                value = _weigh_pair(one, a, b, floor - base - gain_a - gain_b, merging, clusters, scales)
+                if value + base + gain_a + gain_b < floor:
+                    continue
+                value += whole[one] + part[a] + part[b]
+                if count == size:
+                    size *= 2
+                    ones, ends_a = _grow(ones), _grow(ends_a)
+                    ends_b, values = _grow(ends_b), np.append(values, np.empty_like(values))
+                ones[count], ends_a[count], ends_b[count], values[count] = one, a, b, value
+                count += 1
+    return ones[:count], ends_a[:count], ends_b[:count], values[:count]
+
+
+@njit(cache=True, nogil=True)
+def _grow(values: _Ints) -> _Ints:
+    return np.append(values, np.empty_like(values))
+
+
+@njit(cache=True, nogil=True)
+def _bound_links(
+    one: int, others: _Ints, part: _Floats, asked: _Floats, merging: bool, clusters: Clusters, scales: Scales
+) -> tuple[_Floats, float]:
+    """What each link can be worth at most with the best partner, and what all else of a pair can at most.
+
+    The squared distance of a pair's three places, in units of their spread, is at least that of two of them in units
+    of the largest spread in any direction.
+    """
+    n, dof = (3 if merging else 6), scales.dof
+    step, spread = np.inf, 0.0
+    for other in others:
+        step = min(step, abs(clusters.day[other] - clusters.day[one]))
+        spread = max(spread, clusters.reach[other])
+    top = math.lgamma(0.5 * (dof + n)) - math.lgamma(0.5 * dof) - 0.5 * n * math.log(dof * math.pi) + math.log(2.0)
+    top -= 1.5 * math.log(scales.motion2 * step)
+    if not merging:
+        top -= 1.5 * math.log(scales.separation2)
+    if scales.use_mass:
+        top += math.lgamma(0.5 * (dof + 1)) - math.lgamma(0.5 * dof)
+        top -= 0.5 * math.log(dof * math.pi * scales.change2 * step)
+    rate = scales.merge if merging else scales.split
+    worth = np.empty(len(others))
+    for k, other in enumerate(others):
+        days = abs(clusters.day[other] - clusters.day[one])
+        variance = clusters.reach[one] + clusters.reach[other] + scales.motion2 * days + 1.1 * scales.separation2
+        if merging:  # middle and distance count apart
+            variance += clusters.reach[other] + 2 * spread + 2 * scales.motion2 * days
+        squared = 0.0
+        for i in range(3):
+            squared += (clusters.position[other, i] - clusters.position[one, i]) ** 2
+        worth[k] = part[other] - asked[other] - 0.5 * (dof + n) * math.log1p(squared / variance / dof)
+        # the chance of the event grows with the days more slowly than the peak above falls
+        worth[k] += math.log(-math.expm1(-rate * days))
+    return worth, top
+
+
+@njit(cache=True, nogil=True)
+def _weigh_pair(one: int, a: int, b: int, floor: float, merging: bool, clusters: Clusters, scales: Scales) -> float:
+    """Log density of ``one`` splitting into ``a`` and ``b``, or of the two merging into it, but for being seen.
+
+    Minus infinity where it is surely below ``floor``.
+    """
+    days_a, days_b = abs(clusters.day[a] - clusters.day[one]), abs(clusters.day[b] - clusters.day[one])
+    step, longer = min(days_a, days_b), max(days_a, days_b)
+    # a split: the whole stays until the first part is seen, and the other part from then on; a merge: both stay
+    stay = days_a + days_b if merging else longer
+    value: float = _weigh_unseen(one, a, b, merging, clusters) - scales.gone * stay
+    value += math.log(-math.expm1(-(scales.merge if merging else scales.split) * step))
+    share, share_variance = 0.5, 1.0 / 12.0  # of masses not looked at, all shares are alike
+    if scales.use_mass:
+        share_variance = 0.0
+        mass, share = weigh_pair_mass(one, a, b, merging, clusters, scales)
+        value += mass
+    if value + bound_pair_place(one, a, b, share, share_variance, merging, clusters, scales) < floor:
+        return -math.inf
+    place: float = weigh_pair_place(one, a, b, share, share_variance, merging, clusters, scales)
+    return value + place
+
+
+@njit(cache=True, nogil=True)
+def _weigh_unseen(one: int, a: int, b: int, merging: bool, clusters: Clusters) -> float:
+    """Log chance of the visits at which whole or parts went unseen.
+
+    Between the whole and the part nearest in time it is the whole that was missed; from then on, the other part.
+    """
+    visit, unseen = clusters.visit, clusters.unseen
+    near, far = a, b
+    if abs(visit[b] - visit[one]) < abs(visit[a] - visit[one]):
+        near, far = b, a
+    first, last = (visit[near], visit[one]) if merging else (visit[one], visit[near])
+    value: float = unseen[one, last] - unseen[one, first + 1]
+    if visit[far] != visit[near]:
+        # the other part was missed at the visit of the nearer one too
+        first, last = (visit[far] + 1, visit[near] + 1) if merging else (visit[near], visit[far])
+        value += unseen[far, last] - unseen[far, first]
+    return value

@@ -1,0 +1,1 @@
+"""The tests of linking share draws and a slow reference."""
