@@ -116,6 +116,7 @@ def test_derivatives_are_those_of_the_model():
     assert found == pytest.approx(np.array([[0.5, 3.0], [0.0, np.exp(0.5)]]), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("between_sd", "groups"), [(0.0, 3), (1.0, 3), (1.0, 6)])
 def test_intervals_of_a_mean_over_few_groups_cover_95_percent(between_sd, groups):
     """Exact in a balanced layout, also where nothing differs between groups."""

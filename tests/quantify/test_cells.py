@@ -70,6 +70,18 @@ def test_a_load_that_the_label_fixes_is_used_unless_another_is_given():
     assert given == pytest.approx(2 * own)
 
 
+def test_a_loads_own_spread_between_cells_goes_before_the_settings():
+    moment = 5 * LOAD.mean_pg * 1e-15 * np.full(1, LABEL.ms_am2_per_kg_fe)
+    catalogue = make_catalogue(moment, moment * 1e-3)
+    widths = []
+    for cell_cv in (None, CONFIG.cell_to_cell_cv, 2.0):
+        load = dataclasses.replace(LOAD, cell_cv=cell_cv)
+        counted = quantify_clusters(catalogue, LABEL, 3.0, load, CONFIG)
+        widths.append(float(counted.clusters["n_cells_high"][0] - counted.clusters["n_cells_low"][0]))
+    assert widths[0] == widths[1] < 0.5 * widths[2]
+    assert "200% between single cells on that day" in counted.notes[-1]
+
+
 def test_opposite_polarity_and_failed_fits_have_no_iron_and_keep_their_row():
     moment = np.array([1e-12, -1e-12, np.nan, 0.0, 1e-12])
     err = np.array([1e-14, 1e-14, np.nan, 1e-14, np.nan])

@@ -14,6 +14,7 @@ from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
 from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
 from ferrosight.io.tables import read_table, write_table
+from ferrosight.io.uptake_file import read_assays, read_course, read_fits, write_course, write_fits
 
 __all__ = [
     "FoundFiles",
@@ -27,7 +28,10 @@ __all__ = [
     "find_known_visits",
     "find_visits",
     "output_path",
+    "read_assays",
     "read_bids",
+    "read_course",
+    "read_fits",
     "read_known_visit",
     "read_nifti",
     "read_participants",
@@ -35,7 +39,9 @@ __all__ = [
     "read_table",
     "read_truth_voxel",
     "read_visit",
+    "write_course",
     "write_dataset_description",
+    "write_fits",
     "write_json_atomic",
     "write_nifti",
     "write_scan",

@@ -27,6 +27,7 @@ _STEPS = 50
 _LEAST_EIGENVALUE = 1e-4
 _LEAST_VARIANCE = 1e-10
 _NODES = 32
+_MOST_PARTS = 3
 #: A variance known with more degrees of freedom than these is known.
 _MANY = 300.0
 #: Strata that make up less of a variance than this are left out of its quantile.
@@ -103,9 +104,11 @@ def split_variance(weights: Array, variances: Array, known: float, strata: Array
 def combined_quantile(parts: Array, dofs: Array) -> float:
     """The 97.5 % quantile of Σ √part·t over the root of Σ part, t being Student's with each part's degrees of freedom.
 
-    Integrated over the χ of each by Gauss's rule. 1.96 without parts.
+    Integrated over the χ of each by Gauss's rule; of more than three parts the smallest are taken for one, by
+    Satterthwaite. 1.96 without parts.
     """
     total = float(parts.sum())
+    parts, dofs = _merge_smallest(parts, dofs)
     scales, weights = np.zeros(1), np.ones(1)
     for part, dof in zip(parts, dofs, strict=True):
         if not total > 0 or part < _LEAST_SHARE * total:
@@ -123,6 +126,18 @@ def combined_quantile(parts: Array, dofs: Array) -> float:
         below = float(weights @ ndtr(middle / sd)) < 0.975
         low, high = (middle, high) if below else (low, middle)
     return (low + high) / 2
+
+
+def _merge_smallest(parts: Array, dofs: Array) -> tuple[Array, Array]:
+    known = float(parts[dofs > _MANY].sum())
+    order = [i for i in np.argsort(-parts) if dofs[i] <= _MANY and parts[i] > 0]
+    kept, rest = order[: _MOST_PARTS - 1], order[_MOST_PARTS - 1 :]
+    merged = float(parts[rest].sum())
+    values, degrees = [known, *parts[kept]], [np.inf, *dofs[kept]]
+    if rest:
+        values.append(merged)
+        degrees.append(merged**2 / float(np.sum(parts[rest] ** 2 / dofs[rest])))
+    return np.array(values), np.array(degrees)
 
 
 def _chi_nodes(dof: float) -> tuple[Array, Array]:

@@ -30,9 +30,9 @@ def quantify_clusters(
     (``iron_per_cell``, else the label's own load). The iron interval holds the errors of moment and
     magnetisation; that of the cells also the spread of iron per cell between batches, which no number of
     cells averages out, and the spread between cells, which falls as 1/√N (it is that of one cell where
-    there is less than one). Without a label both are NaN, without a load the cells are. So are rows whose
-    moment is missing, zero or of the opposite polarity. Intervals of accepted clusters hold given that their score was
-    high enough, and may lie below the measured value.
+    there is less than one) and is the load's own or else a setting. Without a label both are NaN, without a load the
+    cells are. So are rows whose moment is missing, zero or of the opposite polarity. Intervals of accepted clusters
+    hold given that their score was high enough, and may lie below the measured value.
     """
     load = iron_per_cell or (label.load if label is not None else None)
     if label is None:
@@ -46,7 +46,8 @@ def quantify_clusters(
     clusters = _fill(_without_numbers(catalogue.clusters), threshold, "iron_pg", ms / PG_PER_KG, label.ms_rel_sd, 0.0)
     if load is not None:
         fixed = float(np.hypot(np.hypot(label.ms_rel_sd, load.rel_sd), label.ms_rel_sd * load.rel_sd))
-        clusters = _fill(clusters, threshold, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, config.cell_to_cell_cv)
+        single = config.cell_to_cell_cv if load.cell_cv is None else load.cell_cv
+        clusters = _fill(clusters, threshold, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, single)
     return dataclasses.replace(
         catalogue,
         clusters=clusters,
@@ -109,7 +110,10 @@ def _iron_note(label: Label, ms: float, b0_t: float) -> str:
 def _cells_note(load: IronPerCell | None, config: QuantifyConfig) -> str:
     if load is None:
         return "No iron per cell was given: numbers of cells are not reported."
+    single = f"{config.cell_to_cell_cv:.0%} between single cells (assumption)"
+    if load.cell_cv is not None:
+        single = f"{load.cell_cv:.0%} between single cells on that day"
     return (
-        f"Cells are iron over {load.mean_pg:g} pg per cell (± {load.sd_pg:.3g} pg between batches; {load.source}); "
-        f"a spread of {config.cell_to_cell_cv:.0%} between single cells (assumption) averages out over many."
+        f"Cells are iron over {load.mean_pg:.4g} pg per cell (± {load.sd_pg:.3g} pg between batches; {load.source}); "
+        f"a spread of {single} averages out over many."
     )

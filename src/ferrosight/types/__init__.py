@@ -14,6 +14,7 @@ from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
 from ferrosight.types.table import Table
 from ferrosight.types.truth import Truth
+from ferrosight.types.uptake import UptakeCourse, UptakeFit
 
 __all__ = [
     "CLUSTERS",
@@ -51,6 +52,8 @@ __all__ = [
     "Table",
     "TableSchema",
     "Truth",
+    "UptakeCourse",
+    "UptakeFit",
     "flag_names",
     "name_clusters",
     "rejects",
