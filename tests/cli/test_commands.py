@@ -26,8 +26,11 @@ def test_the_version_is_the_packages(ferrosight):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["demo"], ["run"], ["limit"], ["uptake"], ["uptake", "fit"], ["uptake", "predict"], ["labels"], ["doctor"]],
-)
+    [
+        [], ["demo"], ["run"], ["limit"], ["uptake"], ["uptake", "fit"], ["uptake", "predict"], ["calibrate"],
+        ["labels"], ["doctor"],
+    ],
+)  # fmt: skip
 def test_every_command_has_help(ferrosight, command):
     ended = ferrosight(*command, "--help")
     assert ended.code == 0

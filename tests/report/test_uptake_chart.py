@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferrosight.report.uptake_chart import draw_course_chart, draw_fit_chart, write_course_chart, write_fit_chart
-from ferrosight.types import Table, UptakeCourse
+from ferrosight.report.uptake_chart import (
+    draw_calibration_chart,
+    draw_course_chart,
+    draw_fit_chart,
+    write_course_chart,
+    write_fit_chart,
+)
+from ferrosight.types import Calibration, Table, UptakeCourse
+from ferrosight.types.calibration import PhantomSpots
 from ferrosight.types.uptake import UPTAKE, FittedCurve
 
 
@@ -50,6 +57,20 @@ def test_the_course_has_both_bands_and_its_source():
     assert len(axes.collections) == 2
     assert axes.lines[0].get_xdata() == pytest.approx([0, 7, 14])
     assert any("MSC with A" in text.get_text() for text in figure.texts)
+
+
+def test_the_calibration_has_its_line_its_band_and_every_batch():
+    numbers = np.array([50.0, 200.0, 800.0, 60.0])
+    batch = np.array(["a", "a", "b", "b"])
+    spots = PhantomSpots(numbers * 2e-15, np.full(4, 5e-15), numbers, np.sqrt(numbers), batch)
+    figure = draw_calibration_chart(Calibration(2e-15, 0.2, 0.08, 0.5, 7.0, 4, 2, "spots"), spots)
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    said = [text.get_text() for text in legend.get_texts()]
+    assert said == ["batches, 95 %", "mean over batches", "batch a", "batch b"]
+    x, y = axes.lines[0].get_data()
+    assert np.asarray(y) == pytest.approx(2.0 * np.asarray(x))
 
 
 @pytest.mark.parametrize("ending", [".svg", ".pdf", ".png"])

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ferrosight import __version__
+from ferrosight.cli.calibrate import calibrate
 from ferrosight.cli.demo import demo
 from ferrosight.cli.doctor import doctor
 from ferrosight.cli.evaluate import evaluate
@@ -54,6 +55,7 @@ app.command()(limit)
 app.command()(simulate)
 app.command()(evaluate)
 app.add_typer(uptake)
+app.command()(calibrate)
 app.command()(labels)
 app.command()(doctor)
 

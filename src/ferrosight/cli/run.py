@@ -53,6 +53,10 @@ def run(
         Path | None,
         typer.Option(help="Iron per cell by day since labelling: what `uptake predict` writes.", metavar="FILE.tsv"),
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Moment per cell, from a phantom: what `calibrate` writes.", metavar="FILE.toml"),
+    ] = None,
     phase_sign: Annotated[
         SignChoice, typer.Option(help="Whether phase grows or falls where the field is stronger.")
     ] = SignChoice.AUTO,
@@ -73,14 +77,17 @@ def run(
     Labelled clusters are found, measured and counted. Exit code 0: all done; 1: some visits failed; 2: bad
     input, or no visit could be analysed.
     """
+    from ferrosight.io.calibration_file import read_calibration
     from ferrosight.io.uptake_file import read_course
     from ferrosight.physics.labels import get_label
     from ferrosight.study.config import load_config
     from ferrosight.study.run import StudyOptions, plan_study
     from ferrosight.types import PhaseSign
 
-    if uptake is not None and iron_per_cell_pg is not None:
-        raise LabelError("iron per cell must come from --iron-per-cell-pg or from --uptake, but both were given.")
+    sources = {"--iron-per-cell-pg": iron_per_cell_pg, "--uptake": uptake, "--calibration": calibration}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) > 1:
+        raise LabelError(f"cells are counted by one of {', '.join(sources)}, but {' and '.join(given)} were given.")
     overrides = dict(_split_setting(text) for text in set_ or ())
     if q is not None:
         overrides["clusters.q"] = q
@@ -88,6 +95,7 @@ def run(
         label=None if label is None else get_label(label),
         iron_per_cell=None if iron_per_cell_pg is None else parse_iron_per_cell(iron_per_cell_pg),
         uptake=None if uptake is None else read_course(uptake),
+        calibration=None if calibration is None else read_calibration(calibration),
         phase_sign=None if phase_sign is SignChoice.AUTO else PhaseSign[phase_sign.name],
         config=load_config(config, overrides),
         n_cpus=n_cpus,

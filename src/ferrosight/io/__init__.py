@@ -3,6 +3,7 @@
 from ferrosight.io.atomic import write_json_atomic, write_text_atomic
 from ferrosight.io.bids import ImageFile, VisitFiles, find_visits, read_bids, read_visit
 from ferrosight.io.bids_write import write_scan, write_study, write_truth
+from ferrosight.io.calibration_file import read_calibration, read_phantom, write_calibration
 from ferrosight.io.known_visits import (
     FoundFiles,
     KnownVisitFiles,
@@ -30,15 +31,18 @@ __all__ = [
     "output_path",
     "read_assays",
     "read_bids",
+    "read_calibration",
     "read_course",
     "read_fits",
     "read_known_visit",
     "read_nifti",
     "read_participants",
+    "read_phantom",
     "read_sessions",
     "read_table",
     "read_truth_voxel",
     "read_visit",
+    "write_calibration",
     "write_course",
     "write_dataset_description",
     "write_fits",

@@ -23,6 +23,7 @@ from ferrosight.report.svg import (
     style_axes,
     write_figure,
 )
+from ferrosight.types.calibration import Calibration, PhantomSpots
 from ferrosight.types.uptake import FittedCurve, UptakeCourse
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
@@ -81,6 +82,48 @@ def _draw_panel(axes: Axes, curves: Sequence[FittedCurve], cells: Sequence[str],
         plain_log_ticks(axes, "y")
     conditions = list(dict.fromkeys(curve.condition for curve in curves))
     axes.text(0.99, 1.02, "; ".join(conditions), transform=axes.transAxes, color=MUTED, size=9, ha="right", va="bottom")
+
+
+def write_calibration_chart(path: Path, calibration: Calibration, spots: PhantomSpots) -> None:
+    """Write ``draw_calibration_chart`` as SVG, PDF or PNG, by the path's ending."""
+    write_figure(path, draw_calibration_chart(calibration, spots))
+
+
+def draw_calibration_chart(calibration: Calibration, spots: PhantomSpots) -> Figure:
+    """Moment against number of cells on logarithmic axes, the line through the origin and the band of batches."""
+    figure = new_figure(7.2, 4.9)
+    axes = figure.add_axes((0.115, 0.13, 0.85, 0.66))
+    style_axes(axes)
+    cells = np.geomspace(spots.n_cells.min() / 1.5, spots.n_cells.max() * 1.5, 61)
+    line, log_sd = cells * calibration.moment_per_cell_am2 * 1e15, np.sqrt(np.log1p(calibration.rel_sd**2))
+    band = [line * np.exp(-(log_sd**2) / 2 + z * log_sd) for z in (-1.96, 1.96)]
+    axes.fill_between(cells, *band, color=BLUE, alpha=0.18, linewidth=0, label="batches, 95 %")
+    axes.plot(cells, line, color=BLUE, linewidth=1.8, label="mean over batches")
+    axes.set(xscale="log", yscale="log", xlim=(cells[0], cells[-1]), ylim=(line[0] / 2, line[-1] * 2))
+    colours = (INK, ORANGE, GREEN, PURPLE, SKY)
+    batches = list(dict.fromkeys(spots.batch.tolist()))
+    for i, batch in enumerate(batches):
+        of_batch = spots.batch == batch
+        aside = 1.03 ** (i - (len(batches) - 1) / 2)  # side by side, to be told apart
+        axes.errorbar(
+            spots.n_cells[of_batch] * aside,
+            spots.moment_am2[of_batch] * 1e15,
+            1.96 * spots.moment_am2_err[of_batch] * 1e15,
+            fmt=_MARKERS[i % len(_MARKERS)],
+            color=colours[i % len(colours)],
+            markersize=5,
+            elinewidth=0.9,
+            label=f"batch {batch}" if batch else "spots",
+        )
+    plain_log_ticks(axes, "xy")
+    axes.set_xlabel("cells in the spot")
+    axes.set_ylabel("moment (fA m²)")
+    axes.legend(loc="upper left", frameon=False, fontsize=10, labelcolor=INK)
+    figure.text(0.02, 0.97, "Moment per cell", color=INK, size=14, va="top", weight="bold")
+    per_cell = calibration.moment_per_cell_am2 * 1e15
+    said = f"{per_cell:.4g} fA m² ± {calibration.mean_rel_sd:.0%}, another batch ± {calibration.rel_sd:.0%}; "
+    figure.text(0.02, 0.895, f"{said}{calibration.b0_t:g} T; bars: moments, 95 %", color=MUTED, size=10, va="top")
+    return figure
 
 
 def write_course_chart(path: Path, course: UptakeCourse) -> None:

@@ -31,7 +31,7 @@ from ferrosight.study.provenance import describe_run, hash_files
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.study.summary import CatalogueSummary, summarise_catalogue
 from ferrosight.study.visit import BaselineScan, add_note, analyse_visit, as_baseline
-from ferrosight.types import Config, IronPerCell, Label, PhaseSign, Progress, UptakeCourse
+from ferrosight.types import Calibration, Config, IronPerCell, Label, PhaseSign, Progress, UptakeCourse
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,12 +40,14 @@ _LOG = logging.getLogger(__name__)
 class StudyOptions:
     """What is chosen for a whole study; ``label`` overrides that of participants.tsv.
 
-    ``uptake`` gives every visit the load of its own day since labelling, in the place of ``iron_per_cell``.
+    ``uptake`` gives every visit the load of its own day since labelling, in the place of ``iron_per_cell``;
+    ``calibration`` a moment per cell in the place of both and of the label's magnetisation.
     """
 
     label: Label | None = None
     iron_per_cell: IronPerCell | None = None
     uptake: UptakeCourse | None = None
+    calibration: Calibration | None = None
     phase_sign: PhaseSign | None = None
     config: Config = field(default_factory=Config)
     n_cpus: int | None = None
@@ -266,6 +268,7 @@ def _analyse_and_write(
     scan = read_visit(visit, phase_sign=options.phase_sign)
     provenance = {
         **describe_run(config, planned.label, planned.load.iron_per_cell, n_cpus),
+        "calibration": None if options.calibration is None else dict(vars(options.calibration)),
         "inputs_sha256": hash_files(_input_files(visit), visit.bids_dir),
         "is_baseline": choice.is_baseline,
         "baseline": None if choice.baseline is None else choice.baseline.name,
@@ -278,6 +281,7 @@ def _analyse_and_write(
         baseline=None if held is None else held.baseline,
         is_baseline=choice.is_baseline,
         iron_per_cell=planned.load.iron_per_cell,
+        calibration=options.calibration,
         config=config,
         on_progress=on_progress,
     )

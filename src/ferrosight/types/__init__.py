@@ -1,5 +1,6 @@
 """The frozen data that flows between stages. Nothing here computes, reads or prints."""
 
+from ferrosight.types.calibration import Calibration
 from ferrosight.types.catalogue import GRAFT_ESTIMATOR, Catalogue, FitPatch, NullCalibration, name_clusters
 from ferrosight.types.config import Config
 from ferrosight.types.evaluation import Evaluation, KnownVisit, Matching
@@ -26,6 +27,7 @@ __all__ = [
     "SCHEMAS",
     "TRUTH",
     "AxisSupport",
+    "Calibration",
     "Catalogue",
     "Column",
     "Config",

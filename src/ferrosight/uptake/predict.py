@@ -63,11 +63,14 @@ def load_on_day(course: UptakeCourse, day: float) -> IronPerCell:
 
 
 def describe_load(estimate: LogEstimate) -> dict[str, float]:
-    """Mean, 95 % interval and relative spread of the log-normal that has the estimate's median and interval."""
+    """Mean, 95 % interval, and the relative spread of the log-normal that has an interval as wide.
+
+    The mean takes the variance itself: widened for few batches it would count too few cells.
+    """
     half = estimate.half_width
     widened = half / _Z95
     return {
-        "iron_per_cell_pg": math.exp(estimate.value + widened**2 / 2),
+        "iron_per_cell_pg": math.exp(estimate.value + float(estimate.parts.sum()) / 2),
         "iron_per_cell_pg_low": math.exp(estimate.value - half),
         "iron_per_cell_pg_high": math.exp(estimate.value + half),
         "batch_rel_sd": math.sqrt(math.expm1(widened**2)),
