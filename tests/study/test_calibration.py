@@ -31,6 +31,8 @@ def scan_of(moments, seed: int, session: str, b0_t: float = 7.0) -> Scan:
         ),
         snr=40.0,
         r2star_per_s=30.0,
+        point_spread="kspace",
+        sub_sampling=8,
     )
     scan = simulate_scan(spec, seed)[0]
     fields = ("signal", "echo_times_s", "b0_t", "affine", "b0_direction", "phase_sign")

@@ -62,6 +62,8 @@ def scan_on_day(day: int, level: float, per_kg: float, rng: np.random.Generator)
         sources=tuple(sources),
         snr=40.0,
         r2star_per_s=30.0,
+        point_spread="kspace",
+        sub_sampling=8,
     )
     scan = simulate_scan(spec, int(rng.integers(2**31)))[0]
     fields = ("signal", "echo_times_s", "b0_t", "affine", "b0_direction", "phase_sign")

@@ -120,6 +120,13 @@ def test_identical_repeats_and_single_measurements_of_the_cells_are_not_certain(
     assert sum("measured once" in note for note in fit.notes) == 2
 
 
+def test_a_batch_assayed_once_each_counts_all_scatter_as_batches(cells, draw):
+    fit = fit_drawn(cells(), draw, n_batches=8, design=[(50, 24, 0)], n_others=0)
+    assert fit.variance_names == ("batch",)
+    assert fit.batch_log_sd == pytest.approx(np.sqrt(fit.variances[0]))
+    assert any("assayed once" in note for note in fit.notes)
+
+
 def test_too_few_assays_are_refused_with_how_many_are_needed(cells, draw):
     with pytest.raises(InputError, match="give at least"):
         fit_drawn(cells(), draw, n_batches=1, design=[(50, 24, 0), (100, 24, 0)])
@@ -135,7 +142,7 @@ def test_too_few_assays_are_refused_with_how_many_are_needed(cells, draw):
 )
 def test_intervals_of_all_quantities_cover_the_truth(cells, draw, n_batches, batch_rel_sd, changes):
     """Every quantity by itself, and all of them together between 93 and 97 %."""
-    one, draws = dataclasses.replace(cells(), **changes), 150
+    one, draws = dataclasses.replace(cells(), **changes), 60
     hits = dict.fromkeys(ALL, 0)
     for seed in range(draws):
         fit = fit_drawn(one, draw, seed + 10_000 * n_batches, n_batches=n_batches, batch_rel_sd=batch_rel_sd)

@@ -115,7 +115,7 @@ def test_extrapolation_is_said(fit):
 @pytest.mark.slow
 @pytest.mark.parametrize(("n_batches", "batch_rel_sd"), [(5, 0.17), (3, 0.25)])
 def test_intervals_hold_the_load_of_the_next_batch_on_every_day(cells, draw, n_batches, batch_rel_sd):
-    one, days, draws = cells(), [0.0, 7.0, 14.0], 200
+    one, days, draws = cells(), [0.0, 7.0, 14.0], 80
     hits = np.zeros(3)
     for seed in range(draws):
         fit = fit_drawn(one, draw, seed + 77_000, n_batches=n_batches, batch_rel_sd=batch_rel_sd)

@@ -233,6 +233,8 @@ def _notes(layout: Layout, held: tuple[str, ...], batches: int, fit: MixedFit) -
             f"{said.capitalize()}: a spread of {ASSUMED_BATCH_REL_SD:.0%} between batches is assumed; label five "
             "or more."
         )
+    elif batches == len(one.iron.batch):
+        notes.append("Every batch was assayed once: the scatter of assays counts as a spread between batches.")
     for name, size in (("doubling time", len(one.doubling_time_h)), ("diameter", len(one.diameter_um))):
         if size == 1:
             notes.append(
