@@ -97,6 +97,7 @@ def test_a_calibration_counts_cells_without_magnetisation_or_load(label):
     assert np.isfinite(cells["iron_pg"][0]) == (label is not None)
     assert counted.notes[0] == "before"
     assert "per cell" in counted.notes[-1]
+    assert counted.notes[1].startswith("No label was given" if label is None else "Iron is the moment over")
     assert "No iron per cell" not in " ".join(counted.notes)
 
 

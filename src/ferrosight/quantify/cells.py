@@ -73,7 +73,9 @@ def _count_by_calibration(catalogue: Catalogue, iron: Catalogue, calibration: Ca
     clusters = iron.clusters.with_columns(
         **{name: np.full(len(iron.clusters), np.nan) for name in ("n_cells", "n_cells_low", "n_cells_high")}
     )
-    said, used = iron.notes[len(catalogue.notes) :][:1], None
+    said, used = "No label was given: moments are not turned into iron.", None
+    if iron.label is not None and iron.ms_am2_per_kg_fe is not None:
+        said = _iron_note(iron.label, iron.ms_am2_per_kg_fe, b0_t)
     if abs(b0_t / calibration.b0_t - 1) > _SAME_FIELD:
         note = f"Cells are not counted: the calibration is of {calibration.b0_t:g} T, the scan of {b0_t:g} T."
     else:
@@ -84,7 +86,7 @@ def _count_by_calibration(catalogue: Catalogue, iron: Catalogue, calibration: Ca
             f"Cells are the moment over {per_cell:.4g} A m² per cell (± {calibration.rel_sd:.0%} for another batch; "
             f"{calibration.source}); a spread of {calibration.cell_cv:.0%} between single cells averages out over many."
         )
-    notes = (*catalogue.notes, *said, note)
+    notes = (*catalogue.notes, said, note)
     return dataclasses.replace(iron, clusters=clusters, load=None, calibration=used, notes=notes)
 
 
