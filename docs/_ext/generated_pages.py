@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ferrosight.types import FLAG_INFO, SCHEMAS, Config
+from ferrosight.uptake.published import PUBLISHED_LOADS
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def setup(app: Any) -> dict[str, Any]:
 def write_fragments(folder: Path) -> None:
     """Write every fragment; a file that would not change is left alone, so that nothing is rebuilt."""
     folder.mkdir(exist_ok=True)
-    fragments = (settings, flags, products, schemas, command_line)
+    fragments = (settings, flags, products, schemas, published_loads, command_line)
     for text, name in ((make(), make.__name__) for make in fragments):
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -76,17 +78,33 @@ def schemas() -> str:
     return "\n".join(parts)
 
 
+def published_loads() -> str:
+    """Iron per cell as published."""
+    rows = []
+    for load in PUBLISHED_LOADS:
+        spread = "" if math.isnan(load.sd_pg) else f" ± {load.sd_pg:g}"
+        rows.append((load.cells, load.label, f"{load.bound} {load.mean_pg:g}{spread}".strip(), load.source))
+    return _table(("cells", "label", "pg of iron per cell", "source"), rows)
+
+
 def command_line() -> str:
     """``--help`` of the program and of each of its commands."""
     import typer
 
     from ferrosight.cli import app
 
-    commands = getattr(typer.main.get_command(app), "commands", {})
     return "\n".join(
         f"## {' '.join(['ferrosight', *words])}\n\n```text\n{_help(words)}\n```\n"
-        for words in ([], *([name] for name in commands))
+        for words in ([], *_walk(typer.main.get_command(app), []))
     )
+
+
+def _walk(command: Any, words: list[str]) -> list[list[str]]:
+    """The words of every command below this one, groups before what is in them."""
+    found = []
+    for name, below in getattr(command, "commands", {}).items():
+        found += [[*words, name], *_walk(below, [*words, name])]
+    return found
 
 
 def _help(words: list[str]) -> str:

@@ -24,7 +24,13 @@ def test_the_version_is_the_packages(ferrosight):
     assert (ended.code, ended.out) == (0, f"ferrosight {package.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["limit"], ["labels"], ["doctor"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        [], ["demo"], ["run"], ["limit"], ["uptake"], ["uptake", "fit"], ["uptake", "predict"], ["calibrate"],
+        ["labels"], ["doctor"],
+    ],
+)  # fmt: skip
 def test_every_command_has_help(ferrosight, command):
     ended = ferrosight(*command, "--help")
     assert ended.code == 0
@@ -39,7 +45,7 @@ def test_wrong_usage_ends_with_2(ferrosight, arguments):
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("option", ["--uptake", "--study-kind", "--alpha", "--scheduler"])
+@pytest.mark.parametrize("option", ["--study-kind", "--alpha", "--scheduler"])
 def test_an_option_that_does_nothing_yet_does_not_exist(ferrosight, tmp_path, option):
     ended = ferrosight("run", tmp_path, tmp_path / "out", option, "1")
     assert ended.code == 2

@@ -118,6 +118,9 @@ def test_settings_come_from_the_file_and_the_command_line_wins(ferrosight, bids_
         (["--label", "ours.toml"], "there is no label file"),
         (["--iron-per-cell-pg", "ten"], "expects MEAN or MEAN,SD"),
         (["--iron-per-cell-pg", "-3"], "positive number of pg"),
+        (["--uptake", "none.tsv"], "no such file"),
+        (["--uptake", "none.tsv", "--iron-per-cell-pg", "10"], "and --uptake were given"),
+        (["--calibration", "none.toml"], "there is no calibration"),
         (["--q", "7"], "must lie between"),
         (["--q", "nan"], "must lie between"),
         (["--set", "clusters.q"], "stage.setting=value"),
@@ -181,6 +184,24 @@ def test_a_damaged_image_fails_its_visit_with_a_sentence(ferrosight, small_scan,
     assert path.name in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_says_the_load_of_each_visits_day(ferrosight, small_scan, tmp_path):
+    folder, course = tmp_path / "study", tmp_path / "load.tsv"
+    for session in ("d00", "d07", "d30"):
+        write_scan(_as_subject(small_scan, "01", session), folder)
+    lines = ["session_id\tday\tlabel_day", "ses-d00\t0\t0", "ses-d07\t7\t0", "ses-d30\t30\t0"]
+    (folder / "sub-01" / "sub-01_sessions.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    course.write_text(
+        "day\tiron_per_cell_pg\tbatch_rel_sd\tcell_cv\n0\t8\t0.2\t0.5\n14\t2\t0.3\t0.9\n", encoding="utf-8"
+    )
+    asked = ("run", folder, tmp_path / "out", "--dry-run", "--uptake", course)
+    lines = ferrosight(*asked).out.splitlines()
+    assert "sub-01_ses-d00  (label: none; 8 pg of iron per cell)" in lines
+    assert "sub-01_ses-d07  (label: none; 4 pg of iron per cell)" in lines
+    visits = json.loads(ferrosight(*asked, "--json").out)["visits"]
+    assert [visit["iron_per_cell_pg"] for visit in visits] == pytest.approx([8.0, 4.0, None])
+    assert "day 30" in visits[2]["iron_per_cell_note"]
 
 
 def test_a_dry_run_says_what_each_visit_is_held_against(ferrosight, small_scan, tmp_path):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from ferrosight.quantify import quantify_clusters
-from ferrosight.types import CLUSTERS, FITS, NULLS, Catalogue, NullCalibration, PhaseSign, Table
+from ferrosight.types import CLUSTERS, FITS, NULLS, Calibration, Catalogue, NullCalibration, PhaseSign, Table
 from ferrosight.types.config import QuantifyConfig
 from ferrosight.types.label import IronPerCell, Label
 
@@ -68,6 +68,46 @@ def test_a_load_that_the_label_fixes_is_used_unless_another_is_given():
     own = quantify_clusters(catalogue, label, 3.0, None, CONFIG).clusters["n_cells"][0]
     given = quantify_clusters(catalogue, label, 3.0, LOAD, CONFIG).clusters["n_cells"][0]
     assert given == pytest.approx(2 * own)
+
+
+def test_a_loads_own_spread_between_cells_goes_before_the_settings():
+    moment = 5 * LOAD.mean_pg * 1e-15 * np.full(1, LABEL.ms_am2_per_kg_fe)
+    catalogue = make_catalogue(moment, moment * 1e-3)
+    widths = []
+    for cell_cv in (None, CONFIG.cell_to_cell_cv, 2.0):
+        load = dataclasses.replace(LOAD, cell_cv=cell_cv)
+        counted = quantify_clusters(catalogue, LABEL, 3.0, load, CONFIG)
+        widths.append(float(counted.clusters["n_cells_high"][0] - counted.clusters["n_cells_low"][0]))
+    assert widths[0] == widths[1] < 0.5 * widths[2]
+    assert "200% between single cells on that day" in counted.notes[-1]
+
+
+CALIBRATION = Calibration(2e-15, 0.2, 0.05, 0.5, 3.0, 12, 5, "a phantom")
+
+
+@pytest.mark.parametrize("label", [None, LABEL])
+def test_a_calibration_counts_cells_without_magnetisation_or_load(label):
+    catalogue = make_catalogue(np.array([2e-12, -1e-12]), np.array([1e-14, 1e-14]))
+    counted = quantify_clusters(catalogue, label, 3.0, None, CONFIG, CALIBRATION)
+    cells = counted.clusters
+    assert cells["n_cells"].tolist() == pytest.approx([1000.0, np.nan], nan_ok=True)
+    assert cells["n_cells_low"][0] < 1000.0 < cells["n_cells_high"][0]
+    width = np.log(cells["n_cells_high"][0] / cells["n_cells_low"][0]) / (2 * 1.96)
+    assert width == pytest.approx(np.sqrt(np.log1p(0.2**2)), rel=0.02)
+    assert np.isfinite(cells["iron_pg"][0]) == (label is not None)
+    assert counted.notes[0] == "before"
+    assert "per cell" in counted.notes[-1]
+    assert counted.notes[1].startswith("No label was given" if label is None else "Iron is the moment over")
+    assert "No iron per cell" not in " ".join(counted.notes)
+
+
+def test_a_calibration_of_another_field_strength_counts_nothing_and_says_so():
+    counted = quantify_clusters(
+        make_catalogue(np.array([2e-12]), np.array([1e-14])), LABEL, 7.0, None, CONFIG, CALIBRATION
+    )
+    assert np.isnan(counted.clusters["n_cells"]).all()
+    assert np.isfinite(counted.clusters["iron_pg"]).all()
+    assert "calibration is of 3 T" in counted.notes[-1]
 
 
 def test_opposite_polarity_and_failed_fits_have_no_iron_and_keep_their_row():

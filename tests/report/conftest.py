@@ -268,6 +268,7 @@ def _catalogue(
         None if label is None else MS,
         notes=("B0 along another axis does not explain this scan better.",),
         settings={"clusters.q": 0.05},
+        load=None if label is None else label.load,
     )
 
 

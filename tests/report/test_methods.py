@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ferrosight.report.methods import describe_scan, list_settings, write_methods
-from ferrosight.types import Config, PhaseSign
+from ferrosight.types import Calibration, Config, IronPerCell, PhaseSign
 
 
 def text_of(visit: Any, **changes: Any) -> str:
@@ -45,10 +45,19 @@ def test_every_assumption_is_stated(gel: Any) -> None:
 
 
 def test_the_load_that_was_used_is_stated_not_the_labels_own(gel: Any) -> None:
-    clusters = gel.catalogue.clusters.with_columns(n_cells=gel.catalogue.clusters["iron_pg"] / 25.0)
-    text = text_of(gel, clusters=clusters)
-    assert "25 pg of iron on this day (as given for this visit)" in text
+    text = text_of(gel, load=IronPerCell(25.0, 4.0, "predicted; day 7 after labelling", 0.8))
+    assert "25 pg of iron on this day (± 4 pg between batches; source: predicted; day 7 after labelling)" in text
+    assert "single cells of 80 %," in text
     assert "Arbab" not in text
+
+
+def test_a_calibration_stands_in_the_place_of_the_load(gel: Any, empty: Any) -> None:
+    calibration = Calibration(2e-15, 0.2, 0.08, 0.5, 9.4, 12, 5, "12 spots in agarose")
+    for result in (gel, empty):
+        text = text_of(result, calibration=calibration)
+        assert "A m² per cell, with a relative standard deviation of 20 % between batches" in text
+        assert "12 spots in agarose" in text
+        assert "pg of iron on this day" not in text
 
 
 @pytest.mark.parametrize(

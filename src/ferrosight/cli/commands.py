@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ferrosight import __version__
+from ferrosight.cli.calibrate import calibrate
 from ferrosight.cli.demo import demo
 from ferrosight.cli.doctor import doctor
 from ferrosight.cli.evaluate import evaluate
@@ -18,6 +19,7 @@ from ferrosight.cli.labels import labels
 from ferrosight.cli.limit import limit
 from ferrosight.cli.run import run
 from ferrosight.cli.simulate import simulate
+from ferrosight.cli.uptake import uptake
 from ferrosight.errors import FerrosightError
 
 BAD_INPUT = 2
@@ -52,6 +54,8 @@ app.command()(run)
 app.command()(limit)
 app.command()(simulate)
 app.command()(evaluate)
+app.add_typer(uptake)
+app.command()(calibrate)
 app.command()(labels)
 app.command()(doctor)
 

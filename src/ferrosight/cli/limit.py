@@ -16,7 +16,7 @@ from ferrosight.errors import InputError
 
 if TYPE_CHECKING:
     from ferrosight.report.limit_chart import LimitCurve
-    from ferrosight.types import IronPerCell, Label, PowerCurve, Protocol, Search
+    from ferrosight.types import IronPerCell, Label, PowerCurve, Protocol, Search, UptakeCourse
 
 PG_PER_KG = 1e15
 #: What may be swept: its words and the unit of its values.
@@ -28,6 +28,7 @@ SWEEPS = {
     "b0-t": ("B0", "T"),
     "label": ("", ""),
     "scan-time-factor": ("scan time ×", ""),
+    "day": ("day", "d"),
 }
 
 
@@ -39,6 +40,7 @@ class Question:
     search: Search
     label: Label | None
     load: IronPerCell | None
+    course: UptakeCourse | None = None
 
     @property
     def ms_am2_per_kg_fe(self) -> float | None:
@@ -108,6 +110,11 @@ def limit(
         str | None,
         typer.Option(help="Iron per cell, pg, and its standard deviation between batches.", metavar="MEAN[,SD]"),
     ] = None,
+    uptake: Annotated[
+        Path | None,
+        typer.Option(help="Iron per cell by day since labelling: what `uptake predict` writes.", metavar="FILE.tsv"),
+    ] = None,
+    day: Annotated[float | None, typer.Option(help="Day since labelling, with --uptake; its first by default.")] = None,
     power: Annotated[float, typer.Option(help="Chance to find a cluster at the limit.")] = 0.9,
     false_per_scan: Annotated[float, typer.Option(help="False alarms allowed per scan.")] = 1.0,
     positions: Annotated[float, typer.Option(help="Voxels that are searched.")] = 2e6,
@@ -134,7 +141,6 @@ def limit(
     analysis finds less. Power is the same wherever in a voxel a cluster lies. Without a label the limit is a
     magnetic moment.
     """
-    from ferrosight.cli.run import parse_iron_per_cell
     from ferrosight.limits import trace_power
     from ferrosight.physics.labels import get_label
     from ferrosight.types import Protocol, Search
@@ -148,7 +154,7 @@ def limit(
         Protocol(b0_t, _read_times(echo_times_ms, ","), _read_voxel(voxel_mm, ","), snr, r2star),
         Search(power, false_per_scan, positions),
         known,
-        parse_iron_per_cell(iron_per_cell_pg) if iron_per_cell_pg is not None else known.load if known else None,
+        *_read_load(iron_per_cell_pg, uptake, day, known),
     )
     asked = _with_value(asked, "scan-time-factor", str(scan_time_factor))
     name, values = _split_sweep(sweep)
@@ -165,6 +171,25 @@ def limit(
         print(f"- {note}")
     if plot is not None:
         print(f"plot: {plot}", file=sys.stderr)
+
+
+def _read_load(
+    per_cell: str | None, uptake: Path | None, day: float | None, label: Label | None
+) -> tuple[IronPerCell | None, UptakeCourse | None]:
+    """The load that was asked for, and the course it is taken from, if it is."""
+    from ferrosight.cli.run import parse_iron_per_cell
+
+    if uptake is None:
+        if day is not None:
+            raise InputError("--day is a day of the course that --uptake gives, but none was given.")
+        return parse_iron_per_cell(per_cell) if per_cell is not None else label.load if label else None, None
+    if per_cell is not None:
+        raise InputError("iron per cell must come from --iron-per-cell-pg or from --uptake, but both were given.")
+    from ferrosight.io.uptake_file import read_course
+    from ferrosight.uptake.predict import load_on_day
+
+    course = read_course(uptake)
+    return load_on_day(course, float(course.table["day"][0]) if day is None else day), course
 
 
 def _show_one(answer: Answer) -> None:
@@ -216,9 +241,10 @@ def _notes(answers: list[Answer]) -> list[str]:
             at = f"{ms:.1f} A m² per kg of iron at {answer.question.protocol.b0_t:g} T"
             seen[f"Iron is the moment over {at} ({label.name}; ± {label.ms_rel_sd:.0%}; {label.ms_source})."] = None
     notes.extend(seen or ["No label was given: moments, but no iron and no cells."])
-    load = answers[0].question.load
-    if load is not None and seen:
-        notes.append(f"Cells hold {load.mean_pg:g} ± {load.sd_pg:.3g} pg of iron each ({load.source}).")
+    loads = [answer.question.load for answer in answers if answer.question.load is not None]
+    if loads and seen:
+        said = [f"Cells hold {load.mean_pg:.4g} ± {load.sd_pg:.3g} pg of iron each ({load.source})." for load in loads]
+        notes.extend(dict.fromkeys(said))
         if all((answer.n_cells or 0) < 1 for answer in answers):
             notes.append("Fewer than one cell: a single cell of that load lies above the limit.")
     elif seen:
@@ -299,6 +325,13 @@ def _with_value(question: Question, name: str, value: str) -> Question:
         label = get_label(value)
         return dataclasses.replace(question, label=label, load=question.load or label.load)
 
+    def with_day() -> Question:
+        if question.course is None:
+            raise InputError("a sweep over days needs the course of iron per cell that --uptake gives; give it.")
+        from ferrosight.uptake.predict import load_on_day
+
+        return dataclasses.replace(question, load=load_on_day(question.course, _read_number(name, value)))
+
     change: dict[str, Callable[[], Question]] = {
         "voxel-mm": with_voxel,
         "echo-times-ms": lambda: with_protocol(echo_times_s=_read_times(value, "/")),
@@ -306,6 +339,7 @@ def _with_value(question: Question, name: str, value: str) -> Question:
         "r2star": lambda: with_protocol(r2star_per_s=_read_number(name, value)),
         "b0-t": lambda: with_protocol(b0_t=_read_number(name, value)),
         "label": with_label,
+        "day": with_day,
         "scan-time-factor": lambda: dataclasses.replace(
             question, protocol=change_scan_time(question.protocol, _read_number(name, value))
         ),

@@ -49,6 +49,14 @@ def run(
         str | None,
         typer.Option(help="Iron per cell, pg, and its standard deviation between batches.", metavar="MEAN[,SD]"),
     ] = None,
+    uptake: Annotated[
+        Path | None,
+        typer.Option(help="Iron per cell by day since labelling: what `uptake predict` writes.", metavar="FILE.tsv"),
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Moment per cell, from a phantom: what `calibrate` writes.", metavar="FILE.toml"),
+    ] = None,
     phase_sign: Annotated[
         SignChoice, typer.Option(help="Whether phase grows or falls where the field is stronger.")
     ] = SignChoice.AUTO,
@@ -69,17 +77,25 @@ def run(
     Labelled clusters are found, measured and counted. Exit code 0: all done; 1: some visits failed; 2: bad
     input, or no visit could be analysed.
     """
+    from ferrosight.io.calibration_file import read_calibration
+    from ferrosight.io.uptake_file import read_course
     from ferrosight.physics.labels import get_label
     from ferrosight.study.config import load_config
     from ferrosight.study.run import StudyOptions, plan_study
     from ferrosight.types import PhaseSign
 
+    sources = {"--iron-per-cell-pg": iron_per_cell_pg, "--uptake": uptake, "--calibration": calibration}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) > 1:
+        raise LabelError(f"cells are counted by one of {', '.join(sources)}, but {' and '.join(given)} were given.")
     overrides = dict(_split_setting(text) for text in set_ or ())
     if q is not None:
         overrides["clusters.q"] = q
     options = StudyOptions(
         label=None if label is None else get_label(label),
         iron_per_cell=None if iron_per_cell_pg is None else parse_iron_per_cell(iron_per_cell_pg),
+        uptake=None if uptake is None else read_course(uptake),
+        calibration=None if calibration is None else read_calibration(calibration),
         phase_sign=None if phase_sign is SignChoice.AUTO else PhaseSign[phase_sign.name],
         config=load_config(config, overrides),
         n_cpus=n_cpus,
@@ -123,6 +139,8 @@ def _show_plan(planned: tuple[PlannedVisit, ...], options: StudyOptions, *, as_j
                 "is_baseline": visit.choice.is_baseline,
                 "baseline": None if visit.choice.baseline is None else visit.choice.baseline.name,
                 "baseline_note": visit.choice.note or None,
+                "iron_per_cell_pg": None if visit.load.iron_per_cell is None else visit.load.iron_per_cell.mean_pg,
+                "iron_per_cell_note": visit.load.note or None,
                 "images": [str(file.path) for file in visit.files.files],
             }
             for visit in planned
@@ -130,7 +148,10 @@ def _show_plan(planned: tuple[PlannedVisit, ...], options: StudyOptions, *, as_j
         print_json({"visits": visits, "settings": settings})
         return
     for visit in planned:
-        print(f"{visit.files.name}  (label: {visit.label.label_id if visit.label else 'none'}{_baseline(visit)})")
+        print(
+            f"{visit.files.name}  "
+            f"(label: {visit.label.label_id if visit.label else 'none'}{_load(visit)}{_baseline(visit)})"
+        )
         for file in visit.files.files:
             print(f"  {file.path}")
     print("settings")
@@ -145,6 +166,15 @@ def _baseline(visit: PlannedVisit) -> str:
     if choice.baseline is not None:
         return f"; baseline: {choice.baseline.name}"
     return f"; judged without a baseline: {choice.note}" if choice.note else ""
+
+
+def _load(visit: PlannedVisit) -> str:
+    if visit.choice.is_baseline:
+        return ""
+    load = visit.load.iron_per_cell
+    if load is not None:
+        return f"; {load.mean_pg:.4g} pg of iron per cell"
+    return f"; cells are not counted: {visit.load.note}" if visit.load.note else ""
 
 
 def _split_setting(text: str) -> tuple[str, object]:

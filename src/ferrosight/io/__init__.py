@@ -3,6 +3,7 @@
 from ferrosight.io.atomic import write_json_atomic, write_text_atomic
 from ferrosight.io.bids import ImageFile, VisitFiles, find_visits, read_bids, read_visit
 from ferrosight.io.bids_write import write_scan, write_study, write_truth
+from ferrosight.io.calibration_file import read_calibration, read_phantom, write_calibration
 from ferrosight.io.known_visits import (
     FoundFiles,
     KnownVisitFiles,
@@ -14,6 +15,7 @@ from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
 from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
 from ferrosight.io.tables import read_table, write_table
+from ferrosight.io.uptake_file import read_assays, read_course, read_fits, write_course, write_fits
 
 __all__ = [
     "FoundFiles",
@@ -27,15 +29,23 @@ __all__ = [
     "find_known_visits",
     "find_visits",
     "output_path",
+    "read_assays",
     "read_bids",
+    "read_calibration",
+    "read_course",
+    "read_fits",
     "read_known_visit",
     "read_nifti",
     "read_participants",
+    "read_phantom",
     "read_sessions",
     "read_table",
     "read_truth_voxel",
     "read_visit",
+    "write_calibration",
+    "write_course",
     "write_dataset_description",
+    "write_fits",
     "write_json_atomic",
     "write_nifti",
     "write_scan",

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from ferrosight.physics.labels import magnetisation_am2_per_kg_fe
 from ferrosight.quantify.interval import invert_measurement
+from ferrosight.types.calibration import Calibration
 from ferrosight.types.catalogue import Catalogue
 from ferrosight.types.config import QuantifyConfig
 from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.table import Table
 
 PG_PER_KG = 1e15
+#: Scans within this of a calibration's field strength are of the same scanner.
+_SAME_FIELD = 0.02
 
 
 def quantify_clusters(
@@ -23,6 +26,7 @@ def quantify_clusters(
     b0_t: float,
     iron_per_cell: IronPerCell | None,
     config: QuantifyConfig,
+    calibration: Calibration | None = None,
 ) -> Catalogue:
     """Fill iron (pg) and number of cells of every row whose moment has iron's polarity, with 95 % intervals.
 
@@ -30,10 +34,16 @@ def quantify_clusters(
     (``iron_per_cell``, else the label's own load). The iron interval holds the errors of moment and
     magnetisation; that of the cells also the spread of iron per cell between batches, which no number of
     cells averages out, and the spread between cells, which falls as 1/√N (it is that of one cell where
-    there is less than one). Without a label both are NaN, without a load the cells are. So are rows whose
-    moment is missing, zero or of the opposite polarity. Intervals of accepted clusters hold given that their score was
-    high enough, and may lie below the measured value.
+    there is less than one) and is the load's own or else a setting. Without a label both are NaN, without a load the
+    cells are. So are rows whose moment is missing, zero or of the opposite polarity. Intervals of accepted clusters
+    hold given that their score was high enough, and may lie below the measured value.
+
+    With a ``calibration`` cells are the moment over its moment per cell, whatever the label: magnetisation and load do
+    not enter. Where its field strength is another, they are NaN.
     """
+    if calibration is not None:
+        iron = quantify_clusters(catalogue, label, b0_t, None, config)
+        return _count_by_calibration(catalogue, iron, calibration, b0_t)
     load = iron_per_cell or (label.load if label is not None else None)
     if label is None:
         return dataclasses.replace(
@@ -46,14 +56,38 @@ def quantify_clusters(
     clusters = _fill(_without_numbers(catalogue.clusters), threshold, "iron_pg", ms / PG_PER_KG, label.ms_rel_sd, 0.0)
     if load is not None:
         fixed = float(np.hypot(np.hypot(label.ms_rel_sd, load.rel_sd), label.ms_rel_sd * load.rel_sd))
-        clusters = _fill(clusters, threshold, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, config.cell_to_cell_cv)
+        single = config.cell_to_cell_cv if load.cell_cv is None else load.cell_cv
+        clusters = _fill(clusters, threshold, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, single)
     return dataclasses.replace(
         catalogue,
         clusters=clusters,
         label=label,
+        load=load,
         ms_am2_per_kg_fe=ms,
         notes=(*catalogue.notes, _iron_note(label, ms, b0_t), _cells_note(load, config)),
     )
+
+
+def _count_by_calibration(catalogue: Catalogue, iron: Catalogue, calibration: Calibration, b0_t: float) -> Catalogue:
+    """``iron``, the catalogue with iron where there is a label, with cells by the calibration alone."""
+    clusters = iron.clusters.with_columns(
+        **{name: np.full(len(iron.clusters), np.nan) for name in ("n_cells", "n_cells_low", "n_cells_high")}
+    )
+    said, used = "No label was given: moments are not turned into iron.", None
+    if iron.label is not None and iron.ms_am2_per_kg_fe is not None:
+        said = _iron_note(iron.label, iron.ms_am2_per_kg_fe, b0_t)
+    if abs(b0_t / calibration.b0_t - 1) > _SAME_FIELD:
+        note = f"Cells are not counted: the calibration is of {calibration.b0_t:g} T, the scan of {b0_t:g} T."
+    else:
+        per_cell, threshold = calibration.moment_per_cell_am2, catalogue.fits["selection_score"]
+        clusters = _fill(clusters, threshold, "n_cells", per_cell, calibration.rel_sd, calibration.cell_cv)
+        used = calibration
+        note = (
+            f"Cells are the moment over {per_cell:.4g} A m² per cell (± {calibration.rel_sd:.0%} for another batch; "
+            f"{calibration.source}); a spread of {calibration.cell_cv:.0%} between single cells averages out over many."
+        )
+    notes = (*catalogue.notes, said, note)
+    return dataclasses.replace(iron, clusters=clusters, load=None, calibration=used, notes=notes)
 
 
 def _fill(
@@ -109,7 +143,10 @@ def _iron_note(label: Label, ms: float, b0_t: float) -> str:
 def _cells_note(load: IronPerCell | None, config: QuantifyConfig) -> str:
     if load is None:
         return "No iron per cell was given: numbers of cells are not reported."
+    single = f"{config.cell_to_cell_cv:.0%} between single cells (assumption)"
+    if load.cell_cv is not None:
+        single = f"{load.cell_cv:.0%} between single cells on that day"
     return (
-        f"Cells are iron over {load.mean_pg:g} pg per cell (± {load.sd_pg:.3g} pg between batches; {load.source}); "
-        f"a spread of {config.cell_to_cell_cv:.0%} between single cells (assumption) averages out over many."
+        f"Cells are iron over {load.mean_pg:.4g} pg per cell (± {load.sd_pg:.3g} pg between batches; {load.source}); "
+        f"a spread of {single} averages out over many."
     )

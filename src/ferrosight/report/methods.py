@@ -152,6 +152,8 @@ def _left_out(scan: Scan) -> str:
 def _iron_text(scan: Scan, catalogue: Catalogue, config: Config) -> str:
     label, ms = catalogue.label, catalogue.ms_am2_per_kg_fe
     if label is None:
+        if catalogue.calibration is not None:
+            return f"No label was named: moments were not converted to iron. {_cells_text(catalogue, config)}"
         return "No label was named: moments were not converted to iron or cells."
     at_b0 = ""
     if ms is not None:
@@ -171,19 +173,24 @@ def _iron_text(scan: Scan, catalogue: Catalogue, config: Config) -> str:
 
 
 def _cells_text(catalogue: Catalogue, config: Config) -> str:
-    """The load that was really used, read back from the table: the label's own may have been replaced."""
-    iron, n_cells = catalogue.clusters["iron_pg"], catalogue.clusters["n_cells"]
-    known = np.isfinite(iron) & (n_cells > 0)
-    if not known.any():
+    """The calibration or the load that was really used: the label's own may have been replaced."""
+    calibration, load = catalogue.calibration, catalogue.load
+    if calibration is not None:
+        return (
+            f"Numbers of cells are moments over {format_number(calibration.moment_per_cell_am2)} A m² per cell, with a "
+            f"relative standard deviation of {100 * calibration.rel_sd:.0f} % between batches (calibrated: "
+            f"{calibration.source}) and of {100 * calibration.cell_cv:.0f} % between single cells, which averages out "
+            "over many cells."
+        )
+    if load is None or not np.isfinite(catalogue.clusters["n_cells"]).any():
         return f"Numbers of cells are {NA}: no iron per cell was given, or there is nothing to count."
-    used_pg = float(np.median(iron[known] / n_cells[known]))
-    load = catalogue.label.load if catalogue.label is not None else None
-    source = "as given for this visit"
-    if load is not None and abs(load.mean_pg - used_pg) < 1e-3 * used_pg:
-        source = f"± {load.sd_pg:.3g} pg between batches; source: {load.source or 'not stated'}"
+    single = f"{100 * config.quantify.cell_to_cell_cv:.0f} % (assumption)"
+    if load.cell_cv is not None:
+        single = f"{100 * load.cell_cv:.0f} %"
     return (
-        f"A cell was taken to hold {used_pg:.4g} pg of iron on this day ({source}), with a spread between single cells "
-        f"of {100 * config.quantify.cell_to_cell_cv:.0f} % (assumption), which averages out over many cells."
+        f"A cell was taken to hold {load.mean_pg:.4g} pg of iron on this day (± {load.sd_pg:.3g} pg between batches; "
+        f"source: {load.source or 'not stated'}), with a spread between single cells of {single}, which averages out "
+        "over many cells."
     )
 
 

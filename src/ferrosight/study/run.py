@@ -25,22 +25,29 @@ from ferrosight.io import (
 from ferrosight.io.sidecars import read_metadata
 from ferrosight.physics.labels import get_label
 from ferrosight.study.baselines import BaselineChoice, HeldBaseline, choose_baseline, hold_baseline
+from ferrosight.study.loads import LoadChoice, choose_load, without_load
 from ferrosight.study.products import write_maps, write_report, write_summary, write_tables
 from ferrosight.study.provenance import describe_run, hash_files
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.study.summary import CatalogueSummary, summarise_catalogue
 from ferrosight.study.visit import BaselineScan, add_note, analyse_visit, as_baseline
-from ferrosight.types import Config, IronPerCell, Label, PhaseSign, Progress
+from ferrosight.types import Calibration, Config, IronPerCell, Label, PhaseSign, Progress, UptakeCourse
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What is chosen for a whole study; ``label`` overrides that of participants.tsv."""
+    """What is chosen for a whole study; ``label`` overrides that of participants.tsv.
+
+    ``uptake`` gives every visit the load of its own day since labelling, in the place of ``iron_per_cell``;
+    ``calibration`` a moment per cell in the place of both and of the label's magnetisation.
+    """
 
     label: Label | None = None
     iron_per_cell: IronPerCell | None = None
+    uptake: UptakeCourse | None = None
+    calibration: Calibration | None = None
     phase_sign: PhaseSign | None = None
     config: Config = field(default_factory=Config)
     n_cpus: int | None = None
@@ -48,11 +55,12 @@ class StudyOptions:
 
 @dataclass(frozen=True)
 class PlannedVisit:
-    """A visit that will be analysed, the label it will be analysed with, and what it is held against."""
+    """A visit that will be analysed, its label and its load, and what it is held against."""
 
     files: VisitFiles
     label: Label | None
     choice: BaselineChoice = field(default_factory=BaselineChoice)
+    load: LoadChoice = field(default_factory=LoadChoice)
 
 
 @dataclass(frozen=True)
@@ -132,16 +140,22 @@ def plan_study(
     named = {participant.subject: participant.label for participant in read_participants(bids_dir)}
 
     def label_of(visit: VisitFiles) -> Label | None:
-        if options.label is not None:
-            return options.label
-        return get_label(named[visit.subject]) if named.get(visit.subject) else None
+        label = options.label
+        if label is None and named.get(visit.subject):
+            label = get_label(named[visit.subject])
+        return label if label is None or options.uptake is None else without_load(label)
 
     planned = []
     for subject in dict.fromkeys(visit.subject for visit in visits):
         lines = read_sessions(bids_dir, subject)
         every = find_visits(bids_dir, [subject]) if any(line.baseline for line in lines) else ()
         of_subject = [
-            PlannedVisit(visit, label_of(visit), choose_baseline(visit, every, lines))
+            PlannedVisit(
+                visit,
+                label_of(visit),
+                choose_baseline(visit, every, lines),
+                choose_load(visit, lines, options.iron_per_cell, options.uptake),
+            )
             for visit in visits
             if visit.subject == subject
         ]
@@ -253,7 +267,8 @@ def _analyse_and_write(
     on_progress("reading", 0, 1)
     scan = read_visit(visit, phase_sign=options.phase_sign)
     provenance = {
-        **describe_run(config, planned.label, options.iron_per_cell, n_cpus),
+        **describe_run(config, planned.label, planned.load.iron_per_cell, n_cpus),
+        "calibration": None if options.calibration is None else dict(vars(options.calibration)),
         "inputs_sha256": hash_files(_input_files(visit), visit.bids_dir),
         "is_baseline": choice.is_baseline,
         "baseline": None if choice.baseline is None else choice.baseline.name,
@@ -265,13 +280,16 @@ def _analyse_and_write(
         planned.label,
         baseline=None if held is None else held.baseline,
         is_baseline=choice.is_baseline,
-        iron_per_cell=options.iron_per_cell,
+        iron_per_cell=planned.load.iron_per_cell,
+        calibration=options.calibration,
         config=config,
         on_progress=on_progress,
     )
     without = choice.note or ("" if held is None else held.obstacle)
     if without:
         result = add_note(result, f"Judged without a baseline: {without}.")
+    if planned.load.note and not choice.is_baseline:
+        result = add_note(result, f"Cells are not counted: {planned.load.note}.")
     summary = summarise_catalogue(result.catalogue, scan.grid)
     on_progress("writing", 0, 1)
     write_dataset_description(out_dir)

@@ -16,6 +16,7 @@ from ferrosight.limits import map_limit
 from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
 from ferrosight.quantify import measure_grafts, quantify_clusters
 from ferrosight.types import (
+    Calibration,
     Catalogue,
     Config,
     EvidenceMap,
@@ -58,12 +59,14 @@ def analyse_visit(
     baseline: BaselineScan | None = None,
     is_baseline: bool = False,
     iron_per_cell: IronPerCell | None = None,
+    calibration: Calibration | None = None,
     config: Config | None = None,
     on_progress: Progress | None = None,
 ) -> VisitResult:
     """Field and noise, then clusters and grafts, then iron and cells, and the least iron that could have been found.
 
-    With a ``baseline`` what it holds already is rejected; where the scan ``is_baseline`` itself all of it is.
+    With a ``baseline`` what it holds already is rejected; where the scan ``is_baseline`` itself all of it is. A
+    ``calibration`` counts cells in the place of magnetisation and load.
 
     Raises AnalysisError where the scan holds nothing that could be analysed.
     """
@@ -77,7 +80,7 @@ def analyse_visit(
         if on_progress is not None:
             on_progress("comparing with the baseline", 0, 1)
         catalogue = judge_by_baseline(catalogue, scan, field_map, baseline.scan, baseline.field_map, config.clusters)
-    catalogue = quantify_clusters(catalogue, label, scan.b0_t, iron_per_cell, config.quantify)
+    catalogue = quantify_clusters(catalogue, label, scan.b0_t, iron_per_cell, config.quantify, calibration)
     catalogue = dataclasses.replace(catalogue, settings=config.as_dict())
     return VisitResult(scan, field_map, evidence, catalogue, _map_limit(scan, field_map, label, config))
 

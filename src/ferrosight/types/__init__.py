@@ -1,5 +1,6 @@
 """The frozen data that flows between stages. Nothing here computes, reads or prints."""
 
+from ferrosight.types.calibration import Calibration
 from ferrosight.types.catalogue import GRAFT_ESTIMATOR, Catalogue, FitPatch, NullCalibration, name_clusters
 from ferrosight.types.config import Config
 from ferrosight.types.evaluation import Evaluation, KnownVisit, Matching
@@ -15,6 +16,7 @@ from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUT
 from ferrosight.types.table import Table
 from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackPlaces, TrackSet
 from ferrosight.types.truth import Truth
+from ferrosight.types.uptake import UptakeCourse, UptakeFit
 
 __all__ = [
     "CLUSTERS",
@@ -26,6 +28,7 @@ __all__ = [
     "SCHEMAS",
     "TRUTH",
     "AxisSupport",
+    "Calibration",
     "Catalogue",
     "Column",
     "Config",
@@ -58,6 +61,8 @@ __all__ = [
     "TrackPlaces",
     "TrackSet",
     "Truth",
+    "UptakeCourse",
+    "UptakeFit",
     "flag_names",
     "name_clusters",
     "rejects",

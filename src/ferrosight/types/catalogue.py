@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.types._validate import frozen_array, set_field
-from ferrosight.types.label import Label
+from ferrosight.types.calibration import Calibration
+from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.table import Table
 
@@ -85,7 +86,8 @@ class Catalogue:
     """Every candidate of a scan, judged, with its moment, iron and cells.
 
     ``clusters`` and ``fits`` have the same rows in the same order (strongest score first). ``notes`` are
-    sentences that a reader of the numbers must know (assumptions, what was found in the scan).
+    sentences that a reader of the numbers must know (assumptions, what was found in the scan). Cells were counted by
+    the ``load``, or by the ``calibration``; both are None where they were not.
     """
 
     clusters: Table
@@ -100,6 +102,8 @@ class Catalogue:
     ms_am2_per_kg_fe: float | None = None
     notes: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    load: IronPerCell | None = None
+    calibration: Calibration | None = None
 
     @property
     def accepted(self) -> Table:

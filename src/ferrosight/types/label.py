@@ -13,13 +13,14 @@ class IronPerCell:
     """Iron in one labelled cell on the day of the scan.
 
     ``mean_pg`` is the mean over cells and batches, ``sd_pg`` the standard deviation *between batches* of
-    cells (how far the mean of this batch may lie from ``mean_pg``); the spread between single cells is a
-    setting of the quantify stage.
+    cells (how far the mean of this batch may lie from ``mean_pg``). ``cell_cv`` is the relative spread between single
+    cells on that day; None takes the setting of the quantify stage.
     """
 
     mean_pg: float
     sd_pg: float
     source: str
+    cell_cv: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.mean_pg < math.inf:
@@ -28,6 +29,8 @@ class IronPerCell:
             raise LabelError(
                 f"the spread of iron per cell must be zero or a positive number of pg, but is {self.sd_pg}."
             )
+        if self.cell_cv is not None and not 0 <= self.cell_cv < math.inf:
+            raise LabelError(f"the spread between cells must be zero or a positive number, but is {self.cell_cv}.")
 
     @property
     def rel_sd(self) -> float:

@@ -1,0 +1,1 @@
+"""What a labelled cell holds, and what becomes of it."""
