@@ -18,6 +18,7 @@ from ferrosight.cli.labels import labels
 from ferrosight.cli.limit import limit
 from ferrosight.cli.run import run
 from ferrosight.cli.simulate import simulate
+from ferrosight.cli.uptake import uptake
 from ferrosight.errors import FerrosightError
 
 BAD_INPUT = 2
@@ -52,6 +53,7 @@ app.command()(run)
 app.command()(limit)
 app.command()(simulate)
 app.command()(evaluate)
+app.add_typer(uptake)
 app.command()(labels)
 app.command()(doctor)
 

@@ -1,0 +1,1 @@
+"""How much label cells take up: what electron micrographs show."""
