@@ -20,13 +20,11 @@ from ferrosight.uptake.particles import Singles
 _RIM = 0.7
 #: Around what is dark, this many diameters wide, lies the ground that a body's density is measured from.
 _RING = 3.0
-#: What looks single and has more or less than this of the median density of its like is none.
-_LEAST_SHARE, _MOST_SHARE = 0.4, 2.75
+#: Bodies of less than this share of a single's density are dirt or tissue; beyond this multiple nothing is single.
+_DIRT, _MOST_SHARE = 0.3, 2.75
 #: Two particles nearer than this, in diameters, look like one.
 _PAIR_REACH = 0.4
 _CALIBRATIONS = 5
-#: Other bodies of less than this share of a single's density are dirt or tissue.
-_DIRT = 0.5
 FEWEST_SINGLES = 20
 #: Counting is refused where the density of singles varies by more than this, of its mean.
 _MOST_SPREAD = 0.45
@@ -34,10 +32,12 @@ _MOST_SPREAD = 0.45
 _MOST_SATURATED = 0.03
 _BLACK = 3 / 255
 #: ... and where summed density exceeds this many layers: particles' area over the area that they lie in.
-_MOST_LAYERS = 1e9
+_MOST_LAYERS = 1.5
 #: Densities of bodies that lie over one another add up to within this, of their sum (an assumption; scattering is not
 #: all absorption, and blur is of light and not of density).
 _ADDITIVITY_ERR = 0.02
+#: What is dirt, one particle or two is told apart to within this, of the number (an assumption).
+_TELLING_ERR = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Counts:
             return math.nan, math.nan, math.nan
         number, clumped = float(self.weights[region].sum()), float(self.clumped[region].sum())
         variance = self.spread**2 * (clumped + clumped**2 / max(self.n_singles, 1.0))
-        variance += (_ADDITIVITY_ERR * clumped) ** 2 + float(self.doubt[region].sum())
+        variance += (_ADDITIVITY_ERR * clumped) ** 2 + (_TELLING_ERR * number) ** 2 + float(self.doubt[region].sum())
         half = 1.96 * math.sqrt(variance)
         return number, max(0.0, number - half), number + half
 
@@ -85,7 +85,7 @@ def count_particles(density: Density, singles: Singles) -> Counts:
     if one.spread > _MOST_SPREAD or len(one.bodies) < FEWEST_SINGLES:
         return Counts(nothing, nothing, nothing, one.spread, len(one.bodies), "count_noisy")
     share = sums / one.density
-    clumped = np.where(share > _DIRT, share, 0.0)
+    clumped = np.where(share > _DIRT, np.maximum(share, 1.0), 0.0)
     clumped[one.bodies] = 0.0
     number = clumped.copy()
     number[one.bodies] = 1.0 + one.pair
@@ -125,7 +125,9 @@ def _calibrate(
     bodies = np.unique(labels[tuple(np.round(singles.rows[:, :2]).astype(int).T)]) - 1
     bodies = bodies[bodies >= 0]
     one, spread = float(np.median(sums[bodies])), 0.25
-    bodies = bodies[(sums[bodies] > _LEAST_SHARE * one) & (sums[bodies] < _MOST_SHARE * one)]
+    # A weak particle looks small, and is one all the same: whatever takes less light than one is one.
+    bodies = np.union1d(bodies, np.flatnonzero(sums < one))
+    bodies = bodies[(sums[bodies] > _DIRT * one) & (sums[bodies] < _MOST_SHARE * one)]
     if len(bodies) < FEWEST_SINGLES:
         return _Single(one, math.inf, 0.0, bodies, np.zeros(len(bodies)))
     diameter = singles.diameter_nm / density.nm_per_pixel
