@@ -70,7 +70,7 @@ MICROGRAPH_REMARKS = {
     "inverted_contrast": "Particles were brighter than the ground; the image was inverted.",
     "count_saturated": "Not counted: particles are as dark as the file can say, so that layers cannot be told apart.",
     "count_no_singles": "Not counted: too few particles stand apart to say how dark one is.",
-    "count_noisy": "Not counted: single particles are not told from noise well enough.",
+    "count_noisy": "Not counted: what single particles take of the light varies too much, by noise or by their sizes.",
     "count_overlap": "Not counted: particles overlap so much that numbers of them are a matter of the model.",
 }
 

@@ -27,7 +27,7 @@ _PAIR_REACH = 0.4
 _CALIBRATIONS = 5
 FEWEST_SINGLES = 20
 #: Counting is refused where the density of singles varies by more than this, of its mean.
-_MOST_SPREAD = 0.45
+_MOST_SPREAD = 0.36
 #: ... where more than this share of the dark pixels is within three levels of 255 of black,
 _MOST_SATURATED = 0.03
 _BLACK = 3 / 255
@@ -35,7 +35,7 @@ _BLACK = 3 / 255
 _MOST_LAYERS = 1.5
 #: Densities of bodies that lie over one another add up to within this, of their sum (an assumption; scattering is not
 #: all absorption, and blur is of light and not of density).
-_ADDITIVITY_ERR = 0.02
+_ADDITIVITY_ERR = 0.03
 #: What is dirt, one particle or two is told apart to within this, of the number (an assumption).
 _TELLING_ERR = 0.01
 
