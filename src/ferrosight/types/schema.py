@@ -191,4 +191,65 @@ TRUTH = TableSchema(
     ),
 )
 
-SCHEMAS: dict[str, TableSchema] = {schema.name: schema for schema in (CLUSTERS, FITS, FORCED, NULLS, TRUTH)}
+_IMAGE = Column("image", "", "string", "The micrograph's file name.")
+_BODY = Column("body_id", "", "string", "Where the body's middle lies, row and column in pixels of the file.")
+
+MICROGRAPHS = TableSchema(
+    "micrographs",
+    "What electron micrographs show: a row per body (lysosome, or cell where that is what is seen) with particles.",
+    (
+        _IMAGE,
+        _BODY,
+        Column("pixel_nm", "nm", "number", "Edge of a pixel of the file."),
+        Column("scale_source", "", "string", "What says so: given, metadata, or bar (read from the image)."),
+        Column("scale_label", "", "string", "The scale bar's label as read."),
+        Column("body_area_nm2", "nm²", "number", "Area inside the body's outline."),
+        Column("body_area_nm2_err", "nm²", "number", "Spread of it between weightings of the same evidence."),
+        Column("particle_area_nm2", "nm²", "number", "Area that particles cover, gaps between neighbours included."),
+        Column("particle_area_nm2_err", "nm²", "number", "Spread of it between choices of threshold and gap."),
+        Column("dense_area_nm2", "nm²", "number", "The darker part of the area that particles cover."),
+        Column("dense_area_nm2_err", "nm²", "number", "Spread of it between choices of threshold and gap."),
+        Column("area_fraction", "1", "number", "Area that particles cover over the body's."),
+        Column("area_fraction_err", "1", "number", "One standard deviation of the area fraction."),
+        Column("n_clusters", "1", "integer", "Separate clusters of particles in the body."),
+        Column("n_particles", "1", "number", "Particles in the body's section; n/a where counting is refused."),
+        Column("n_particles_low", "1", "number", _INTERVAL.format("Lower end", "number of particles")),
+        Column("n_particles_high", "1", "number", _INTERVAL.format("Upper end", "number of particles")),
+        Column("particle_nm", "nm", "number", "Median diameter of the image's single particles, as they appear."),
+        Column("particle_nm_err", "nm", "number", "One standard deviation of that median."),
+        Column("body_volume_um3", "µm³", "number", "The body's volume as a sphere cut at random; a model."),
+        Column("body_volume_um3_err", "µm³", "number", "One standard deviation of that, the cut's place included."),
+        Column("n_particles_body", "1", "number", "Particles in the whole body, as dense as in the section; a model."),
+        Column("n_particles_body_err", "1", "number", "One standard deviation of that, the cut's place included."),
+        Column("remarks", "", "string", "Cautions and refusals, joined by ';'."),
+    ),
+)
+
+PARTICLE_CLUSTERS = TableSchema(
+    "particle_clusters",
+    "Clusters of particles in electron micrographs: a row per connected area.",
+    (
+        _IMAGE,
+        Column("body_id", "", "string", "The body that holds it; n/a outside all of them."),
+        Column("row", "pixel", "number", "Row of its middle in pixels of the file; 0 is the first pixel's centre."),
+        Column("column", "pixel", "number", "Column of its middle, likewise."),
+        Column("area_nm2", "nm²", "number", "Area, gaps between neighbouring particles included."),
+        Column("area_nm2_err", "nm²", "number", "Half a pixel along its rim."),
+        Column("n_particles", "1", "number", "Particles in it; n/a where counting is refused."),
+    ),
+)
+
+PARTICLES = TableSchema(
+    "particles",
+    "Single particles that stand apart in electron micrographs: their distribution of size.",
+    (
+        _IMAGE,
+        Column("row", "pixel", "number", "Row of its middle in pixels of the file; 0 is the first pixel's centre."),
+        Column("column", "pixel", "number", "Column of its middle, likewise."),
+        Column("diameter_nm", "nm", "number", "Diameter of the disc of the same area at half its peak density."),
+    ),
+)
+
+SCHEMAS: dict[str, TableSchema] = {
+    schema.name: schema for schema in (CLUSTERS, FITS, FORCED, NULLS, TRUTH, MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES)
+}

@@ -1,1 +1,1 @@
-"""How much label cells take up, and how it dilutes: from assays to the load on each imaging day."""
+"""How much label cells take up, by micrographs and assays, and how it dilutes until each imaging day."""
