@@ -24,7 +24,7 @@ def test_the_version_is_the_packages(ferrosight):
     assert (ended.code, ended.out) == (0, f"ferrosight {package.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["limit"], ["labels"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["run"], ["limit"], ["plan"], ["labels"], ["doctor"]])
 def test_every_command_has_help(ferrosight, command):
     ended = ferrosight(*command, "--help")
     assert ended.code == 0
