@@ -363,39 +363,40 @@ def write(
     growth: dict[str, Any] | None,
 ) -> None:
     """The results' JSON."""
-    measured = {
-        f"false alarms ever in 60 visits, {row['name']}, of {row['subjects']:,} subjects": (
-            "; ".join(
-                f"α {alpha}: {one['count']} (upper 95 % limit {one['upper_95']:.4f})"
-                for alpha, one in row["alarms"].items()
-            )
-            + f"; CUSUM {100 * row['cusum']['share']:.1f} %"
+    rows: dict[str, str] = {}
+    for row in nulls:
+        parts = [
+            f"α {alpha}: {one['count']} (upper 95 % limit {one['upper_95']:.4f})"
+            for alpha, one in row["alarms"].items()
+        ]
+        cusum = f"CUSUM {100 * row['cusum']['share']:.1f} %" + ("" if row["held"] else "; MISSED")
+        rows[f"false alarms ever in 60 visits, {row['name']}, of {row['subjects']:,}"] = "; ".join([*parts, cusum])
+    for row in delays:
+        rows[f"visits to alarm, doubling in {row['doubling_visits']:g} visits, {row['pairs']} test-retest pairs"] = (
+            f"{row['ours']['mean']:.2f} ± {row['ours']['err']:.2f}; CUSUM {row['cusum']['mean']:.2f} (later by "
+            f"{row['gap']:.2f}), one that knows the level {row['cusum_knowing_levels']['mean']:.2f}"
             + ("" if row["held"] else "; MISSED")
         )
-        for row in nulls
-    }
-    for row in delays:
-        measured[f"visits to alarm, doubling in {row['doubling_visits']:g} visits, {row['pairs']} pairs"] = (
-            f"{row['ours']['mean']:.2f} ± {row['ours']['err']:.2f}, CUSUM {row['cusum']['mean']:.2f} "
-            f"(later by {row['gap']:.2f})" + ("" if row["held"] else "; MISSED")
-        )
     if growth is not None:
-        measured["real melanomas"] = summarise_growth(growth["animals"])
-    details = [{"what": what, "measured": value} for what, value in measured.items()]
+        rows |= {f"real melanomas, {course}": value for course, value in summarise_growth(growth["animals"]).items()}
+    details = [{"what": what, "measured": value} for what, value in rows.items()]
+    shown = ("exact null", "all together", "doubling in 4 visits, 60")
+    measured = {what: value for what, value in rows.items() if any(f", {name}" in what for name in shown)}
     everything = {"seed": options.seed, "nulls": nulls, "delays": delays, "growth": growth}
     command = "uv run python benchmarks/relapse.py" + (" --full" if options.full else "")
     write_results("relapse", command, measured, everything, details)
 
 
-def summarise_growth(animals: list[dict[str, Any]]) -> str:
-    """Counts, and how much earlier or later than what the caliper and the rules say."""
-    parts = []
+def summarise_growth(animals: list[dict[str, Any]]) -> dict[str, str]:
+    """By course: how many were called, and how much earlier or later than by what the caliper and the rules say."""
+    rows = {}
     for course in ("relapse", "growth", "no growth"):
         those = [one for one in animals if one["course"] == course]
-        called = [one for one in those if one["alarm_day"] is not None]
-        parts.append(f"{course}: alarm in {len(called)} of {len(those)}")
+        called = sum(one["alarm_day"] is not None for one in those)
+        parts = [f"alarm in {called} of {len(those)}"]
         for key, name in (
-            ("visible_day", "first visible"),
+            ("risen_day", "caliper doubled and 50 mm³ above its nadir"),
+            ("visible_day", "back above 1 mm³"),
             ("recist_day", "RECIST 1.1"),
             ("rano_day", "RANO"),
             ("recist_no_floor_day", "RECIST without floors"),
@@ -403,10 +404,10 @@ def summarise_growth(animals: list[dict[str, Any]]) -> str:
         ):
             rule = [one for one in those if one[key] is not None]
             leads = [one[key] - one["alarm_day"] for one in rule if one["alarm_day"] is not None]
-            if rule:
-                lead = f", lead {np.median(leads):+.0f} d (median of {len(leads)})" if leads else ""
-                parts.append(f"{name} in {len(rule)}{lead}")
-    return "; ".join(parts)
+            lead = f", alarm earlier by {np.median(leads):.0f} d (median of {len(leads)})" if leads else ""
+            parts.append(f"{name} in {len(rule)}{lead}")
+        rows[course] = "; ".join(parts)
+    return rows
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ DESIGN = PlanDesign(
     ms_am2_per_kg_fe=90.0,
     iron_per_cell_pg=0.5,
     n_visits=10,
+    noise_over_ideal=1.5,
     start_cells=5.0,
     n_animals=40,
 )

@@ -38,7 +38,7 @@ class PlanDesign:
     start_cells: float = 10.0
     stable_clusters: int = 3
     alpha: float = 0.05
-    noise_over_ideal: float = 1.5
+    noise_over_ideal: float = 2.3
     reference_rel_err: float = 0.05
     carry_over: float = 0.1
     test_retest_pairs: int = 60
