@@ -1,1 +1,1 @@
-"""What cells do with their label and with each other: shared by uptake, relapse and simulate."""
+"""What a labelled cell holds, and what becomes of it."""
