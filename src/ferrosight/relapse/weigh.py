@@ -146,7 +146,7 @@ def _describe(
         ]
     grown = int(growing[:, -1].sum())
     which = (
-        f"{grown} of {n} lineages are named as growing."
+        f"Named as growing: {grown} of {n} lineages."
         if grown
         else "No single lineage can be named: the evidence is that of several together, or of new clusters."
     )
