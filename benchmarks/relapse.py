@@ -342,7 +342,7 @@ def plot(nulls: list[dict[str, Any]], delays: list[dict[str, Any]]) -> None:
         left.axvline(alpha, color="0.6", lw=0.8, ls=":")
     left.set(xscale="log", xlim=(least / 1.5, 1.3), xlabel="subjects with a false alarm in 60 visits (left edge: none)")
     left.set_yticks(places, [row["name"] for row in nulls])
-    left.legend(fontsize=8, loc="upper right")
+    left.legend(fontsize=8, loc="center", bbox_to_anchor=(0.5, 0.45))
     usual = [row for row in delays if row["pairs"] == PAIRS]
     names = (("ours", "evidence"), ("cusum", "CUSUM"), ("cusum_knowing_levels", "CUSUM that knows the level"))
     for key, name in names:
@@ -404,8 +404,9 @@ def summarise_growth(animals: list[dict[str, Any]]) -> dict[str, str]:
         ):
             rule = [one for one in those if one[key] is not None]
             leads = [one[key] - one["alarm_day"] for one in rule if one["alarm_day"] is not None]
-            lead = f", alarm earlier by {np.median(leads):.0f} d (median of {len(leads)})" if leads else ""
-            parts.append(f"{name} in {len(rule)}{lead}")
+            middle = float(np.median(leads)) if leads else 0.0
+            words = "at the same time" if middle == 0 else f"{abs(middle):.0f} d {'after' if middle > 0 else 'before'}"
+            parts.append(f"{name} in {len(rule)}" + (f", {words} the alarm (median of {len(leads)})" if leads else ""))
         rows[course] = "; ".join(parts)
     return rows
 
