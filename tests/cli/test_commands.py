@@ -27,7 +27,7 @@ def test_the_version_is_the_packages(ferrosight):
 @pytest.mark.parametrize(
     "command",
     [
-        [], ["demo"], ["run"], ["limit"], ["uptake"], ["uptake", "fit"], ["uptake", "predict"], ["calibrate"],
+        [], ["demo"], ["run"], ["limit"], ["plan"], ["uptake"], ["uptake", "fit"], ["uptake", "predict"], ["calibrate"],
         ["labels"], ["doctor"],
     ],
 )  # fmt: skip

@@ -17,6 +17,7 @@ from ferrosight.cli.doctor import doctor
 from ferrosight.cli.evaluate import evaluate
 from ferrosight.cli.labels import labels
 from ferrosight.cli.limit import limit
+from ferrosight.cli.plan import plan
 from ferrosight.cli.run import run
 from ferrosight.cli.simulate import simulate
 from ferrosight.cli.uptake import uptake
@@ -52,6 +53,7 @@ def _root(
 app.command()(demo)
 app.command()(run)
 app.command()(limit)
+app.command()(plan)
 app.command()(simulate)
 app.command()(evaluate)
 app.add_typer(uptake)

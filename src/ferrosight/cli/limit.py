@@ -151,7 +151,7 @@ def limit(
         check_figure_path(plot)
     known = None if label is None else get_label(label)
     asked = Question(
-        Protocol(b0_t, _read_times(echo_times_ms, ","), _read_voxel(voxel_mm, ","), snr, r2star),
+        Protocol(b0_t, parse_times(echo_times_ms, ","), parse_voxel(voxel_mm, ","), snr, r2star),
         Search(power, false_per_scan, positions),
         known,
         *_read_load(iron_per_cell_pg, uptake, day, known),
@@ -318,7 +318,7 @@ def _with_value(question: Question, name: str, value: str) -> Question:
         return dataclasses.replace(question, protocol=dataclasses.replace(question.protocol, **changes))
 
     def with_voxel() -> Question:
-        protocol, search = change_voxel(question.protocol, question.search, _read_voxel(value, "/"))
+        protocol, search = change_voxel(question.protocol, question.search, parse_voxel(value, "/"))
         return dataclasses.replace(question, protocol=protocol, search=search)
 
     def with_label() -> Question:
@@ -334,7 +334,7 @@ def _with_value(question: Question, name: str, value: str) -> Question:
 
     change: dict[str, Callable[[], Question]] = {
         "voxel-mm": with_voxel,
-        "echo-times-ms": lambda: with_protocol(echo_times_s=_read_times(value, "/")),
+        "echo-times-ms": lambda: with_protocol(echo_times_s=parse_times(value, "/")),
         "snr": lambda: with_protocol(snr=_read_number(name, value)),
         "r2star": lambda: with_protocol(r2star_per_s=_read_number(name, value)),
         "b0-t": lambda: with_protocol(b0_t=_read_number(name, value)),
@@ -357,12 +357,12 @@ def _read_number(name: str, text: str) -> float:
     return value
 
 
-def _read_times(text: str, separator: str) -> tuple[float, ...]:
+def parse_times(text: str, separator: str) -> tuple[float, ...]:
     """Echo times, ms in the text, in seconds."""
     return tuple(_read_number("echo-times-ms", part) / 1e3 for part in text.split(separator))
 
 
-def _read_voxel(text: str, separator: str) -> tuple[float, float, float]:
+def parse_voxel(text: str, separator: str) -> tuple[float, float, float]:
     """Three edges, or one for a cube, mm."""
     edges = [_read_number("voxel-mm", part) for part in text.split(separator)]
     if len(edges) not in (1, 3) or not all(0 < edge < float("inf") for edge in edges):

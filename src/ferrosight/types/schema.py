@@ -250,6 +250,29 @@ PARTICLES = TableSchema(
     ),
 )
 
+RELAPSE = TableSchema(
+    "relapse",
+    "Evidence that something labelled grows or appears, one row per visit, beside what the clinical rules say.",
+    (
+        Column("session_id", "", "string", "Visit."),
+        Column("day", "d", "number", "Day of the visit."),
+        Column("e_value", "1", "number", "Evidence up to this visit; n/a where growth is not identifiable."),
+        Column("running_e_value", "1", "number", "Largest e_value so far."),
+        Column("alarm", "", "boolean", "Whether running_e_value has reached 1/alpha."),
+        Column("alpha", "1", "number", "Chance of ever raising a false alarm, at most."),
+        *(
+            Column(f"comparator_{name}", "", "string", f"{rule}: progression or none; n/a where it cannot say.")
+            for name, rule in (
+                ("recist", "RECIST 1.1"),
+                ("rano", "RANO"),
+                ("percist", "PERCIST 1.0"),
+                ("visible", "First visible lesion"),
+            )
+        ),
+    ),
+)
+
 SCHEMAS: dict[str, TableSchema] = {
-    schema.name: schema for schema in (CLUSTERS, FITS, FORCED, NULLS, TRUTH, MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES)
+    schema.name: schema
+    for schema in (CLUSTERS, FITS, FORCED, NULLS, RELAPSE, TRUTH, MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES)
 }
