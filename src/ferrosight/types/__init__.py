@@ -13,6 +13,7 @@ from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
 from ferrosight.types.table import Table
+from ferrosight.types.transforms import PairRegistration, Rigid, SubjectSpace, VisitImage, VisitPose
 from ferrosight.types.truth import Truth
 
 __all__ = [
@@ -42,15 +43,20 @@ __all__ = [
     "Matching",
     "Noise",
     "NullCalibration",
+    "PairRegistration",
     "PhaseSign",
     "PowerCurve",
     "Progress",
     "Protocol",
+    "Rigid",
     "Scan",
     "Search",
+    "SubjectSpace",
     "Table",
     "TableSchema",
     "Truth",
+    "VisitImage",
+    "VisitPose",
     "flag_names",
     "name_clusters",
     "rejects",

@@ -9,7 +9,14 @@ from typing import Any
 
 from ferrosight.errors import ConfigError
 from ferrosight.types.config._setting import SettingInfo, StageConfig, check_setting, setting
-from ferrosight.types.config.stages import ClustersConfig, FieldConfig, LimitsConfig, QuantifyConfig, ReportConfig
+from ferrosight.types.config.stages import (
+    ClustersConfig,
+    FieldConfig,
+    LimitsConfig,
+    QuantifyConfig,
+    RegisterConfig,
+    ReportConfig,
+)
 
 __all__ = [
     "ClustersConfig",
@@ -17,6 +24,7 @@ __all__ = [
     "FieldConfig",
     "LimitsConfig",
     "QuantifyConfig",
+    "RegisterConfig",
     "ReportConfig",
     "SettingInfo",
     "StageConfig",
@@ -33,6 +41,7 @@ class Config:
     clusters: ClustersConfig = dataclasses.field(default_factory=ClustersConfig)
     quantify: QuantifyConfig = dataclasses.field(default_factory=QuantifyConfig)
     limits: LimitsConfig = dataclasses.field(default_factory=LimitsConfig)
+    register: RegisterConfig = dataclasses.field(default_factory=RegisterConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:
