@@ -22,7 +22,7 @@ _CAUCHY = 2.0
 _ROUNDS = 30
 
 #: Poses rest when none moves more than this, mm at a mm or rad.
-_TOLERANCE = 1e-10
+_TOLERANCE = 1e-9
 
 #: Standard deviations (mm and rad at the tissue's size) below which no pair's weight rises: two pairs' errors are not
 #: told apart below a thousandth of the tissue's radius.

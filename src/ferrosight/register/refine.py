@@ -32,8 +32,9 @@ _BLUR = 0.25
 #: so that it decides only what the images leave open.
 _GAIN_ORDERS, _GAIN_SD = (1, 2, 4, 4), 0.5
 
-#: Tukey's constant, standard deviations of the residual; Huber's for the coarse levels, where most of it is misfit.
-_TUKEY, _HUBER = 4.685, 1.345
+#: Tukey's constant, standard deviations of the residual: small, for what voids leave is all on one side. Huber's for
+#: the coarse levels, where most of the residual is misfit.
+_TUKEY, _HUBER = 3.0, 1.345
 
 #: Steps end when places move less than this, voxel edges, and after so many.
 _TOLERANCE_VOXELS, _MOST_STEPS = 1e-3, 40
@@ -41,8 +42,9 @@ _TOLERANCE_VOXELS, _MOST_STEPS = 1e-3, 40
 #: Fewest places at which a pair is compared.
 _FEWEST = 500
 
-#: Blocks of tissue whose contributions to the error are taken for independent.
-N_BLOCKS = 300
+#: Blocks of tissue whose contributions to the error are taken for independent, and their least edge in voxel edges:
+#: the noise of blurred images goes together over two.
+_BLOCKS, _LEAST_BLOCK_EDGES = 300, 6.0
 
 #: Cells per block edge: blocks are put together from them in whatever space is common.
 _CELLS_PER_BLOCK = 3
@@ -333,13 +335,14 @@ def _assess(
     transform = state.to_first.after(state.to_second.inverse())
     influence = influence @ state.to_first.adjoint.T
     volume = float(np.prod(np.ptp(x1, axis=0)))
-    block = float(np.cbrt(volume / N_BLOCKS))
+    edge = max(np.cbrt(np.prod(image.grid.voxel_mm)) for image in (first, second))
+    block = float(max(np.cbrt(volume / _BLOCKS), _LEAST_BLOCK_EDGES * edge))
     cell = np.floor(x1 / (block / _CELLS_PER_BLOCK)).astype(np.int64)
     which = np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
     count = np.asarray(np.bincount(which), dtype=np.float64)
     sums: FloatArray = np.stack([np.bincount(which, column) for column in influence.T], axis=1)
     places = np.stack([np.bincount(which, column) for column in x1.T], axis=1) / count[:, None]
-    _, blocks = sum_over_blocks(sums, assign_blocks(places, block))
+    _, blocks = sum_over_blocks(sums, places, block)
     return PairFit(
         transform.with_covariance(blocks.T @ blocks),
         has_converged,
@@ -352,16 +355,17 @@ def _assess(
     )
 
 
-def assign_blocks(places_mm: FloatArray, block_mm: float) -> NDArray[np.int64]:
-    """The block (n, 3), by number along each axis, that each place lies in."""
-    return np.asarray(np.floor(places_mm / block_mm), dtype=np.int64)
+def sum_over_blocks(
+    influences: FloatArray, places_mm: FloatArray, block_mm: float
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """The blocks (m, 3), by number along each axis, that places (n, 3) lie in, and what each did to the pose (m, 6).
 
-
-def sum_over_blocks(influences: FloatArray, blocks: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray]:
-    """The blocks (m, 3) that occur, and the influences (n, k) summed over the cells of each (m, k)."""
-    unique, which = np.unique(blocks, axis=0, return_inverse=True)
+    ``influences`` (n, 6) are summed, and raised by √(m/(m − 6)): six numbers were chosen so that all of them cancel.
+    """
+    unique, which = np.unique(np.floor(places_mm / block_mm).astype(np.int64), axis=0, return_inverse=True)
     which = which.reshape(-1)
-    return unique, np.stack([np.bincount(which, column) for column in influences.T], axis=1)
+    sums = np.stack([np.bincount(which, column) for column in influences.T], axis=1)
+    return unique, sums * np.sqrt(len(unique) / max(len(unique) - 6, 1))
 
 
 def find_overlap(first: VisitImage, second: VisitImage, transform: Rigid) -> float:

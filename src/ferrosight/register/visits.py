@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ferrosight.errors import InputError
 from ferrosight.register.coarse import find_starts
 from ferrosight.register.graph import Edge, Pair, PoseGraph, solve_graph, spread_errors
-from ferrosight.register.refine import PairFit, assign_blocks, fit_pair, sum_over_blocks
+from ferrosight.register.refine import PairFit, fit_pair, sum_over_blocks
 from ferrosight.types import PairRegistration, Progress, Rigid, SubjectSpace, VisitImage, VisitPose
 from ferrosight.types.config import RegisterConfig
 from ferrosight.types.transforms import PairStatus, place_covariance
@@ -175,7 +175,7 @@ def _fit(attempts: Mapping[Pair, _Attempt], pair: Pair) -> PairFit:
 
 def _blocks(fit: PairFit, to_subject: Rigid, block_mm: float) -> tuple[NDArray[np.int64], FloatArray]:
     """A pair's influences, summed over blocks of the subject's space."""
-    return sum_over_blocks(fit.influences, assign_blocks(to_subject.apply(fit.places_mm), block_mm))
+    return sum_over_blocks(fit.influences, to_subject.apply(fit.places_mm), block_mm)
 
 
 def _describe_pair(images: Sequence[VisitImage], pair: Pair, attempt: _Attempt, residual_mm: float) -> PairRegistration:

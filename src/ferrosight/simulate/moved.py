@@ -126,9 +126,9 @@ def _draw_moved_tissue(
     texture, structure, fat = (np.random.default_rng(one) for one in seed.spawn(3))
     receive, field, coil = (np.random.default_rng(one) for one in day.spawn(3))
     fine = _refine(there.grid)
-    share = _see(_tissue_share(subject, fine, to_subject), there)
+    share = see_in_voxels(_tissue_share(subject, fine, to_subject), there)
     regions = np.tanh(3 * Waves.draw(subject.structure_mm, structure).evaluate(fine, to_subject))
-    regions = _see(regions, there)
+    regions = see_in_voxels(regions, there)
     share *= 1 + there.receive_variation * draw_smooth_map(there.shape, receive)
     share *= 1 - there.density_variation * regions
     r2star = there.r2star_per_s * (1 + there.r2star_variation * regions)
@@ -141,7 +141,7 @@ def _draw_moved_tissue(
     if not there.fat_share:
         return Tissue(share, None, r2star, field_hz, phase)
     fatty = Waves.draw(subject.structure_mm / 2, fat)
-    in_fat = _see(_fat_share(subject, fatty.evaluate(fine, to_subject)), there)
+    in_fat = see_in_voxels(_fat_share(subject, fatty.evaluate(fine, to_subject)), there)
     # its field to first order in the waves, of which its share is a monotonic function
     slope = float(np.cov(in_fat.ravel(), fatty.evaluate(there.grid, to_subject).ravel())[0, 1])
     field_hz += FAT_DELTA_CHI * slope * hz * fatty.field(b0).evaluate(there.grid, to_subject)
@@ -183,7 +183,7 @@ def _refine(grid: Grid) -> Grid:
     return Grid((x * _FINE, y * _FINE, z * _FINE), affine)
 
 
-def _see(fine: FloatArray, spec: ScanSpec) -> FloatArray:
+def see_in_voxels(fine: FloatArray, spec: ScanSpec) -> FloatArray:
     """A map at fine points (x, y, z) as the scan sees it in its voxels: averaged, or cut off in k-space."""
     if spec.point_spread == "box":
         x, y, z = spec.shape

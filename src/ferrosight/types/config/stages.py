@@ -82,7 +82,7 @@ class RegisterConfig(StageConfig):
         high=1.0,
     )
     least_similarity: float = setting(
-        0.5,
+        0.6,
         "Pairs whose images, smooth parts taken off, correlate less than this once registered have failed.",
         low=0.0,
         high=1.0,
