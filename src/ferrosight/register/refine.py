@@ -42,9 +42,9 @@ _TOLERANCE_VOXELS, _MOST_STEPS = 1e-3, 40
 #: Fewest places at which a pair is compared.
 _FEWEST = 500
 
-#: Blocks of tissue whose contributions to the error are taken for independent, and their least edge in voxel edges:
-#: the noise of blurred images goes together over two.
-_BLOCKS, _LEAST_BLOCK_EDGES = 300, 6.0
+#: Blocks in the box around the tissue whose contributions to the error are taken for independent, and their least edge
+#: in voxel edges, the longest: the noise of blurred images goes together over two, and what voids leave over more.
+_BLOCKS, _LEAST_BLOCK_EDGES = 150, 6.0
 
 #: Cells per block edge: blocks are put together from them in whatever space is common.
 _CELLS_PER_BLOCK = 3
@@ -335,7 +335,7 @@ def _assess(
     transform = state.to_first.after(state.to_second.inverse())
     influence = influence @ state.to_first.adjoint.T
     volume = float(np.prod(np.ptp(x1, axis=0)))
-    edge = max(np.cbrt(np.prod(image.grid.voxel_mm)) for image in (first, second))
+    edge = max(*first.grid.voxel_mm, *second.grid.voxel_mm)
     block = float(max(np.cbrt(volume / _BLOCKS), _LEAST_BLOCK_EDGES * edge))
     cell = np.floor(x1 / (block / _CELLS_PER_BLOCK)).astype(np.int64)
     which = np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)

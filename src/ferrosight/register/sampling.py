@@ -16,8 +16,8 @@ FloatArray = NDArray[np.float64]
 #: How far around clusters nothing is looked at, voxel edges: the blur carries a void that far.
 EXCLUDED_MARGIN_VOXELS = 2
 
-#: Voxels inside the tissue's outline that are left out: beyond it there is noise, whose magnitude has no mean of zero.
-_RIM_VOXELS = 1
+#: Voxels inside the tissue's outline that are left out: where there is little signal, noise bends the magnitude.
+_RIM_VOXELS = 2
 
 #: Standard deviations of the blur that an image is mirrored by at its faces.
 _PAD_SIGMAS = 4.0
