@@ -37,7 +37,7 @@ _GAIN_ORDERS, _GAIN_SD = (1, 2, 4, 4), 0.5
 _TUKEY, _HUBER = 3.0, 1.345
 
 #: Steps end when places move less than this, voxel edges, and after so many.
-_TOLERANCE_VOXELS, _MOST_STEPS = 1e-3, 40
+_TOLERANCE_VOXELS, _MOST_STEPS = 1e-4, 60
 
 #: Fewest places at which a pair is compared.
 _FEWEST = 500
