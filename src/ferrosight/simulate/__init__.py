@@ -5,6 +5,7 @@ mistake in the fit cannot hide in the truth it is tested against.
 """
 
 from ferrosight.simulate.inject import inject_clusters
+from ferrosight.simulate.moved import simulate_moved_scan
 from ferrosight.simulate.presets import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, DEMO_MS_AM2_PER_KG_FE, build_demo_spec
 from ferrosight.simulate.scan import simulate_scan
 from ferrosight.simulate.scanners import PRESET_LABEL_ID, PRESETS, Preset, get_preset
@@ -45,5 +46,6 @@ __all__ = [
     "get_preset",
     "grow_vessel_tree",
     "inject_clusters",
+    "simulate_moved_scan",
     "simulate_scan",
 ]

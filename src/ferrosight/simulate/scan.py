@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ferrosight.physics.constants import GAMMA_HZ_PER_T, MU0
 from ferrosight.physics.dipole import sphere_moment_am2
 from ferrosight.simulate.acquire import acquire_echoes
-from ferrosight.simulate.background import draw_noise, draw_tissue
+from ferrosight.simulate.background import Tissue, draw_noise, draw_tissue
 from ferrosight.simulate.bodies import HZ_M3_PER_AM2, Body, Swarm, Tube
 from ferrosight.simulate.ellipsoid import Spheroid
 from ferrosight.simulate.spec import (
@@ -47,15 +47,22 @@ def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, T
         the middle and the moment of all of it.
     """
     background_seed, noise_seed, source_seed = np.random.SeedSequence(seed).spawn(3)
+    tissue = draw_tissue(spec, background_seed.spawn(6))
+    return scan_tissue(spec, tissue, source_seed, find_visit_seed(noise_seed, visit), seed)
+
+
+def scan_tissue(
+    spec: ScanSpec, tissue: Tissue, source_seed: np.random.SeedSequence, noise_seed: np.random.SeedSequence, seed: int
+) -> tuple[Scan, Truth]:
+    """A scan of ``tissue`` with the sources of ``spec`` in it; ``seed`` is what the truth says it was drawn from."""
     grid = spec.grid
     b0 = grid.direction_in_array(spec.b0_direction)
     placed = [
         _place(source, grid, b0, spec.b0_t, np.random.default_rng(one))
         for source, one in zip(spec.sources, source_seed.spawn(len(spec.sources)), strict=True)
     ]
-    tissue = draw_tissue(spec, background_seed.spawn(6))
     signal = acquire_echoes(spec, tissue, [body for bodies, _ in placed for body in bodies])
-    signal += draw_noise(spec, _find_noise_seed(noise_seed, visit).spawn(2))
+    signal += draw_noise(spec, noise_seed.spawn(2))
     scan = Scan(
         signal=signal.astype(np.complex64),
         echo_times_s=np.array(spec.echo_times_s),
@@ -67,8 +74,8 @@ def simulate_scan(spec: ScanSpec, seed: int, *, visit: int = 0) -> tuple[Scan, T
     return scan, Truth(Table.from_rows(TRUTH, [row for _, row in placed]), seed, grid.voxel_mm)
 
 
-def _find_noise_seed(seed: np.random.SeedSequence, visit: int) -> np.random.SeedSequence:
-    """The seed of a visit's noise, which no other visit has."""
+def find_visit_seed(seed: np.random.SeedSequence, visit: int) -> np.random.SeedSequence:
+    """The seed of what is a visit's own (noise), which no other visit has."""
     if visit == 0:
         return seed
     child = visit - 1 if visit > 0 else 2**16 - visit
@@ -98,7 +105,7 @@ def _place(
             source.position_mm, source.moment_am2, source.kind, radius_mm, source.iron_pg, source.n_cells
         )
     if isinstance(source, Cells):
-        return _place_cells(_scatter(source, rng), grid, b0)
+        return _place_cells(scatter_cells(source, rng), grid, b0)
     if isinstance(source, PlacedCells):
         return _place_cells(source, grid, b0)
     if isinstance(source, Sphere):
@@ -117,7 +124,8 @@ def _place(
     return _place_vein(source, grid, b0, b0_t)
 
 
-def _scatter(source: Cells, rng: np.random.Generator) -> PlacedCells:
+def scatter_cells(source: Cells, rng: np.random.Generator) -> PlacedCells:
+    """The cells of a cluster at places of their own."""
     directions = rng.normal(size=(source.n_cells, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     radii = source.radius_um * 1e-3 * np.cbrt(rng.random((source.n_cells, 1)))

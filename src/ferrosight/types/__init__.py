@@ -15,6 +15,7 @@ from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
 from ferrosight.types.table import Table
 from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackPlaces, TrackSet
+from ferrosight.types.transforms import PairRegistration, Rigid, SubjectSpace, VisitImage, VisitPose
 from ferrosight.types.truth import Truth
 from ferrosight.types.uptake import UptakeCourse, UptakeFit
 
@@ -50,12 +51,15 @@ __all__ = [
     "Noise",
     "NullCalibration",
     "Optimality",
+    "PairRegistration",
     "PhaseSign",
     "PowerCurve",
     "Progress",
     "Protocol",
+    "Rigid",
     "Scan",
     "Search",
+    "SubjectSpace",
     "Table",
     "TableSchema",
     "TrackPlaces",
@@ -63,6 +67,8 @@ __all__ = [
     "Truth",
     "UptakeCourse",
     "UptakeFit",
+    "VisitImage",
+    "VisitPose",
     "flag_names",
     "name_clusters",
     "rejects",

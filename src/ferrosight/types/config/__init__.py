@@ -15,6 +15,7 @@ from ferrosight.types.config.stages import (
     LimitsConfig,
     LinkConfig,
     QuantifyConfig,
+    RegisterConfig,
     ReportConfig,
 )
 
@@ -25,6 +26,7 @@ __all__ = [
     "LimitsConfig",
     "LinkConfig",
     "QuantifyConfig",
+    "RegisterConfig",
     "ReportConfig",
     "SettingInfo",
     "StageConfig",
@@ -42,6 +44,7 @@ class Config:
     quantify: QuantifyConfig = dataclasses.field(default_factory=QuantifyConfig)
     limits: LimitsConfig = dataclasses.field(default_factory=LimitsConfig)
     link: LinkConfig = dataclasses.field(default_factory=LinkConfig)
+    register: RegisterConfig = dataclasses.field(default_factory=RegisterConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:

@@ -69,6 +69,27 @@ class QuantifyConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class RegisterConfig(StageConfig):
+    """Visits into one subject space."""
+
+    max_samples: int = setting(
+        100_000, "Most places per pair of visits at which the two images are compared.", low=1000, high=10_000_000
+    )
+    least_overlap: float = setting(
+        0.25,
+        "Pairs that have less than this share of the smaller tissue in common are not registered.",
+        low=0.01,
+        high=1.0,
+    )
+    least_similarity: float = setting(
+        0.6,
+        "Pairs whose images, smooth parts taken off, correlate less than this once registered have failed.",
+        low=0.0,
+        high=1.0,
+    )
+
+
+@dataclass(frozen=True)
 class LimitsConfig(StageConfig):
     """The map of the limit of detection."""
 

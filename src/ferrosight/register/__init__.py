@@ -1,0 +1,6 @@
+"""Visits of a subject laid into one space, with the error of doing so."""
+
+from ferrosight.register.images import build_visit_image
+from ferrosight.register.visits import register_visits
+
+__all__ = ["build_visit_image", "register_visits"]
