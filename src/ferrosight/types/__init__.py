@@ -9,6 +9,7 @@ from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
 from ferrosight.types.grid import Grid
 from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.limit import DetectionLimit, LimitMap, PowerCurve, Protocol, Search
+from ferrosight.types.pet import Isotope, PetScan, PetUnit
 from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
 from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
@@ -36,12 +37,15 @@ __all__ = [
     "Flag",
     "Grid",
     "IronPerCell",
+    "Isotope",
     "KnownVisit",
     "Label",
     "LimitMap",
     "Matching",
     "Noise",
     "NullCalibration",
+    "PetScan",
+    "PetUnit",
     "PhaseSign",
     "PowerCurve",
     "Progress",

@@ -1,0 +1,1 @@
+"""Positron emission: uptake values, hot spots and their activity."""
