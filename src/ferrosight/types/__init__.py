@@ -9,10 +9,22 @@ from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
 from ferrosight.types.grid import Grid
 from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.limit import DetectionLimit, LimitMap, PowerCurve, Protocol, Search
-from ferrosight.types.pet import Isotope, PetScan, PetUnit
+from ferrosight.types.pet import Isotope, PetCatalogue, PetResponse, PetScan, PetUnit
 from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
-from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
+from ferrosight.types.schema import (
+    CLUSTERS,
+    FITS,
+    FORCED,
+    NULLS,
+    PET_CLUSTERS,
+    PET_FORCED,
+    PET_TRUTH,
+    SCHEMAS,
+    TRUTH,
+    Column,
+    TableSchema,
+)
 from ferrosight.types.table import Table
 from ferrosight.types.truth import Truth
 
@@ -23,6 +35,9 @@ __all__ = [
     "FORCED",
     "GRAFT_ESTIMATOR",
     "NULLS",
+    "PET_CLUSTERS",
+    "PET_FORCED",
+    "PET_TRUTH",
     "SCHEMAS",
     "TRUTH",
     "AxisSupport",
@@ -44,6 +59,8 @@ __all__ = [
     "Matching",
     "Noise",
     "NullCalibration",
+    "PetCatalogue",
+    "PetResponse",
     "PetScan",
     "PetUnit",
     "PhaseSign",

@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferrosight.errors import ImageError, SidecarError
+from ferrosight.errors import ImageError, InputError, SidecarError
 from ferrosight.types._validate import frozen_array, set_field
 from ferrosight.types.grid import Grid
+from ferrosight.types.table import Table
 
 
 class PetUnit(StrEnum):
@@ -45,6 +46,24 @@ class Isotope:
     half_life_source: str
     positron_range_mm: float
     positron_range_source: str
+
+
+@dataclass(frozen=True)
+class PetResponse:
+    """How a point looks in an image: a Gaussian of ``fwhm_mm`` along each array axis, folded with the positrons' range.
+
+    ``positron_range_mm`` is the mean of the exponentially distributed distance between emission and annihilation; 0
+    leaves the Gaussian alone.
+    """
+
+    fwhm_mm: tuple[float, float, float]
+    positron_range_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.fwhm_mm) != 3 or not all(0 < width < math.inf for width in self.fwhm_mm):
+            raise InputError(f"a point spread needs three positive widths in mm, but has {list(self.fwhm_mm)}.")
+        if not 0 <= self.positron_range_mm < math.inf:
+            raise InputError(f"the positrons' range must be zero or more, but is {self.positron_range_mm:g} mm.")
 
 
 @dataclass(frozen=True)
@@ -131,3 +150,28 @@ class PetScan:
         if name in self.unknown or math.isnan(value):
             raise SidecarError(self.unknown.get(name, f"{name} is needed for this, but is not known; state it."))
         return value
+
+
+@dataclass(frozen=True)
+class PetCatalogue:
+    """Every candidate hot spot of a PET scan, judged (schema PET_CLUSTERS, strongest score first).
+
+    ``z`` float32 (x, y, z) is the screening statistic of what the explained sources leave. ``expected_per_z`` are the
+    statistics at which the number of false candidates falls to 1 and to 0.05. ``notes`` are sentences that a reader of
+    the numbers must know.
+    """
+
+    clusters: Table
+    grid: Grid
+    z: NDArray[np.float32]
+    expected_per_z: tuple[float, float]
+    n_decoys: int
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        set_field(self, "z", frozen_array("screening statistic", self.z, np.float32, self.grid.shape))
+
+    @property
+    def accepted(self) -> Table:
+        """The accepted rows of ``clusters``."""
+        return self.clusters.where(self.clusters["status"] == "accepted")

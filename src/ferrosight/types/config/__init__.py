@@ -9,13 +9,21 @@ from typing import Any
 
 from ferrosight.errors import ConfigError
 from ferrosight.types.config._setting import SettingInfo, StageConfig, check_setting, setting
-from ferrosight.types.config.stages import ClustersConfig, FieldConfig, LimitsConfig, QuantifyConfig, ReportConfig
+from ferrosight.types.config.stages import (
+    ClustersConfig,
+    FieldConfig,
+    LimitsConfig,
+    PetConfig,
+    QuantifyConfig,
+    ReportConfig,
+)
 
 __all__ = [
     "ClustersConfig",
     "Config",
     "FieldConfig",
     "LimitsConfig",
+    "PetConfig",
     "QuantifyConfig",
     "ReportConfig",
     "SettingInfo",
@@ -33,6 +41,7 @@ class Config:
     clusters: ClustersConfig = dataclasses.field(default_factory=ClustersConfig)
     quantify: QuantifyConfig = dataclasses.field(default_factory=QuantifyConfig)
     limits: LimitsConfig = dataclasses.field(default_factory=LimitsConfig)
+    pet: PetConfig = dataclasses.field(default_factory=PetConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:
