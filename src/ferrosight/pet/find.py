@@ -28,7 +28,8 @@ _RESIDUE_FWHM, _DECOY_FWHM = 1.0, 1.5
 _FITTED = 3.0
 #: A size is resolved where the squared radius exceeds zero by this many standard deviations.
 _RESOLVED = 3.0
-_POOR_FIT, _PARTIAL = 1.5, 0.95
+#: A window less full than this is called partial.
+_PARTIAL = 0.95
 #: The ball of 1 mL in which a peak is averaged.
 _PEAK_RADIUS_MM = (3 * 1000 / (4 * math.pi)) ** (1 / 3)
 
@@ -152,7 +153,8 @@ def _judge(
     rows = []
     for index, (ball, fit) in enumerate(zip(explained.balls, explained.fits, strict=True)):
         flags = 0 if significant[index] else int(Flag.NOT_SIGNIFICANT)
-        if fit is None and (index < n_strong or significant[index]):
+        failed = fit is None or not fit.converged
+        if failed and (index < n_strong or significant[index]):
             flags |= int(Flag.FIT_FAILED)
         if fit is not None:
             flags |= _remarks(explained, index, fit)
@@ -170,7 +172,10 @@ def _judge(
             "remarks": flag_names(flags, rejecting=False),
             "estimator": "point" if fit is None else "ball",
         }
-        rows.append(row | _measure(scan, explained, index, scores[index], threshold, status, config, scale))
+        # A fit that failed has no numbers; what is too weak to be one keeps what the screening saw.
+        if not flags & Flag.FIT_FAILED:
+            row |= _measure(scan, explained, index, scores[index], threshold, status, config, scale)
+        rows.append(row)
     return rows
 
 
@@ -235,8 +240,6 @@ def _describe_size(fit: Fit) -> dict[str, float]:
 def _remarks(explained: Explained, index: int, fit: Fit) -> int:
     fitter = explained.fitters[explained.windows[index]]
     flags = 0
-    if not fit.converged:
-        flags |= int(Flag.POOR_FIT)
     if fit.n_voxels < _PARTIAL * len(fitter.offsets):
         flags |= int(Flag.PARTIAL_WINDOW)
     if fitter.list_near(explained.balls[index], explained.balls):
