@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"SimpleITK", "jinja2", "matplotlib", "nibabel", "numba", "pandas", "scipy", "skimage"}
+HEAVY = {"SimpleITK", "jinja2", "matplotlib", "nibabel", "numba", "pandas", "pydicom", "scipy", "skimage"}
 
 
 def loaded_after(code: str) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 SHAPE = (5, 7, 4)
 
@@ -84,3 +86,112 @@ def study(tmp_path: Path) -> Study:
 def oblique() -> np.ndarray:
     """An affine with unequal voxels, two tilts and a flipped axis."""
     return oblique_affine()
+
+
+PetWriter = Callable[..., Path]
+
+#: A good series: BQML, corrected to its start, one hour after 300 MBq.
+PET_HEADER: dict[str, Any] = {
+    "Modality": "PT",
+    "Units": "BQML",
+    "DecayCorrection": "START",
+    "CorrectedImage": ["DECY", "ATTN", "SCAT"],
+    "SeriesDate": "20240305",
+    "SeriesTime": "101500",
+    "AcquisitionDate": "20240305",
+    "AcquisitionTime": "101500",
+    "ActualFrameDuration": 600000,
+    "FrameReferenceTime": 0.0,
+    "PatientWeight": 80.0,
+    "PatientSize": 1.8,
+    "PatientSex": "M",
+}
+PET_DRUG: dict[str, Any] = {
+    "RadionuclideTotalDose": 3e8,
+    "RadionuclideHalfLife": 6586.2,
+    "RadiopharmaceuticalStartTime": "091500",
+    "RadiopharmaceuticalStartDateTime": "20240305091500",
+    "isotope": "^18^Fluorine",
+}
+
+
+@pytest.fixture
+def write_pet_dicom(tmp_path: Path) -> PetWriter:
+    """A function that writes a series: stored values (volume, x, y, z), an RAS+ affine, and header fields to change.
+
+    A field that is None is left out; one that is a function gets (volume, z). ``slopes`` (z,) rescale each slice.
+    """
+
+    def write(
+        stored: np.ndarray,
+        affine: np.ndarray | None = None,
+        drug: Mapping[str, Any] | None = None,
+        private: Mapping[tuple[int, str, int], float] | None = None,
+        slopes: Sequence[float] | None = None,
+        name: str = "series",
+        **fields: Any,
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        affine = oblique_affine((2.0, 3.0, 4.0)) if affine is None else affine
+        header = {**PET_HEADER, **fields}
+        uid = generate_uid(entropy_srcs=[name])
+        names = iter(np.random.default_rng(0).permutation(stored.shape[0] * stored.shape[3]))
+        for volume, z in np.ndindex(stored.shape[0], stored.shape[3]):
+            dataset = _build_slice(stored[volume, :, :, z], affine, z, slopes[z] if slopes else 1.0)
+            dataset.SeriesInstanceUID = uid
+            dataset.InstanceNumber = volume * stored.shape[3] + z + 1
+            for field, value in header.items():
+                chosen = value(volume, z) if callable(value) else value
+                if chosen is not None:
+                    setattr(dataset, field, chosen)
+            _add_drug(dataset, {**PET_DRUG, **(drug or {})})
+            for (group, creator, element), number in (private or {}).items():
+                block = dataset.private_block(group, creator, create=True)
+                block.add_new(element, "DS", number)
+            dataset.save_as(folder / f"{next(names):03}.dcm", enforce_file_format=True)
+        return folder
+
+    return write
+
+
+def _build_slice(stored: np.ndarray, affine: np.ndarray, z: int, slope: float) -> Dataset:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.128"
+    dataset.SOPInstanceUID = generate_uid()
+    to_lps = np.diag([-1.0, -1.0, 1.0])
+    columns = to_lps @ affine[:3, :3]
+    lengths = np.linalg.norm(columns, axis=0)
+    dataset.ImageOrientationPatient = [
+        *map(_short, columns[:, 0] / lengths[0]),
+        *map(_short, columns[:, 1] / lengths[1]),
+    ]
+    dataset.ImagePositionPatient = [*map(_short, to_lps @ affine[:3, 3] + z * columns[:, 2])]
+    dataset.PixelSpacing = [_short(lengths[1]), _short(lengths[0])]
+    dataset.SliceThickness = _short(lengths[2])
+    dataset.Rows, dataset.Columns = stored.shape[1], stored.shape[0]
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit, dataset.PixelRepresentation, dataset.SamplesPerPixel = 15, 1, 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.RescaleSlope, dataset.RescaleIntercept = slope, 0.0
+    dataset.PixelData = np.ascontiguousarray(stored.T.astype("<i2")).tobytes()
+    return dataset
+
+
+def _short(value: float) -> str:
+    return f"{value:.10f}"[:16]
+
+
+def _add_drug(dataset: Dataset, fields: dict[str, Any]) -> None:
+    item = Dataset()
+    isotope = fields.pop("isotope")
+    for field, value in fields.items():
+        if value is not None:
+            setattr(item, field, value)
+    if isotope:
+        code = Dataset()
+        code.CodeMeaning = isotope
+        item.RadionuclideCodeSequence = [code]
+    dataset.RadiopharmaceuticalInformationSequence = [item]

@@ -14,6 +14,8 @@ from ferrosight.io.known_visits import (
 from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
 from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
+from ferrosight.io.pet import PetFile, find_pet_files, read_bids_pet, read_pet_file
+from ferrosight.io.pet_dicom import read_pet_dicom
 from ferrosight.io.tables import read_table, write_table
 from ferrosight.io.uptake_file import read_assays, read_course, read_fits, write_course, write_fits
 
@@ -23,20 +25,25 @@ __all__ = [
     "KnownVisitFiles",
     "NiftiImage",
     "Participant",
+    "PetFile",
     "Session",
     "VisitFiles",
     "check_out_dir",
     "find_known_visits",
+    "find_pet_files",
     "find_visits",
     "output_path",
     "read_assays",
     "read_bids",
+    "read_bids_pet",
     "read_calibration",
     "read_course",
     "read_fits",
     "read_known_visit",
     "read_nifti",
     "read_participants",
+    "read_pet_dicom",
+    "read_pet_file",
     "read_phantom",
     "read_sessions",
     "read_table",

@@ -6,6 +6,14 @@ mistake in the fit cannot hide in the truth it is tested against.
 
 from ferrosight.simulate.inject import inject_clusters
 from ferrosight.simulate.moved import simulate_moved_scan
+from ferrosight.simulate.pet import (
+    PetCounts,
+    contrast_activity_bq,
+    expect_counts,
+    expect_source_counts,
+    simulate_pet_scan,
+)
+from ferrosight.simulate.pet_spec import PET_SCANNERS, HotSphere, PetScanner, PetSpec, Warm, build_pet_spec
 from ferrosight.simulate.presets import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, DEMO_MS_AM2_PER_KG_FE, build_demo_spec
 from ferrosight.simulate.scan import simulate_scan
 from ferrosight.simulate.scanners import PRESET_LABEL_ID, PRESETS, Preset, get_preset
@@ -28,10 +36,15 @@ __all__ = [
     "DEMO_IRON_PER_CELL_PG",
     "DEMO_LABEL_ID",
     "DEMO_MS_AM2_PER_KG_FE",
+    "PET_SCANNERS",
     "PRESETS",
     "PRESET_LABEL_ID",
     "Cells",
     "Ellipsoid",
+    "HotSphere",
+    "PetCounts",
+    "PetScanner",
+    "PetSpec",
     "PlacedCells",
     "Point",
     "Preset",
@@ -39,13 +52,19 @@ __all__ = [
     "Source",
     "Sphere",
     "Vein",
+    "Warm",
     "build_affine",
     "build_bubble",
     "build_demo_spec",
     "build_graft",
+    "build_pet_spec",
+    "contrast_activity_bq",
+    "expect_counts",
+    "expect_source_counts",
     "get_preset",
     "grow_vessel_tree",
     "inject_clusters",
     "simulate_moved_scan",
+    "simulate_pet_scan",
     "simulate_scan",
 ]

@@ -10,9 +10,22 @@ from ferrosight.types.flags import FLAG_INFO, Flag, flag_names, rejects
 from ferrosight.types.grid import Grid
 from ferrosight.types.label import IronPerCell, Label
 from ferrosight.types.limit import DetectionLimit, LimitMap, PowerCurve, Protocol, Search
+from ferrosight.types.pet import Isotope, PetCatalogue, PetResponse, PetScan, PetUnit
 from ferrosight.types.progress import Progress
 from ferrosight.types.scan import PhaseSign, Scan
-from ferrosight.types.schema import CLUSTERS, FITS, FORCED, NULLS, SCHEMAS, TRUTH, Column, TableSchema
+from ferrosight.types.schema import (
+    CLUSTERS,
+    FITS,
+    FORCED,
+    NULLS,
+    PET_CLUSTERS,
+    PET_FORCED,
+    PET_TRUTH,
+    SCHEMAS,
+    TRUTH,
+    Column,
+    TableSchema,
+)
 from ferrosight.types.table import Table
 from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackPlaces, TrackSet
 from ferrosight.types.transforms import PairRegistration, Rigid, SubjectSpace, VisitImage, VisitPose
@@ -26,6 +39,9 @@ __all__ = [
     "FORCED",
     "GRAFT_ESTIMATOR",
     "NULLS",
+    "PET_CLUSTERS",
+    "PET_FORCED",
+    "PET_TRUTH",
     "SCHEMAS",
     "TRUTH",
     "AxisSupport",
@@ -42,6 +58,7 @@ __all__ = [
     "Flag",
     "Grid",
     "IronPerCell",
+    "Isotope",
     "KnownVisit",
     "Label",
     "LimitMap",
@@ -52,6 +69,10 @@ __all__ = [
     "NullCalibration",
     "Optimality",
     "PairRegistration",
+    "PetCatalogue",
+    "PetResponse",
+    "PetScan",
+    "PetUnit",
     "PhaseSign",
     "PowerCurve",
     "Progress",

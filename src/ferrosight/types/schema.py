@@ -272,7 +272,67 @@ RELAPSE = TableSchema(
     ),
 )
 
-SCHEMAS: dict[str, TableSchema] = {
-    schema.name: schema
-    for schema in (CLUSTERS, FITS, FORCED, NULLS, RELAPSE, TRUTH, MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES)
-}
+_ACTIVITY = (
+    Column("activity_bq", "Bq", "number", "Activity beyond the local background, at the scan's start."),
+    Column("activity_bq_err", "Bq", "number", "One standard deviation of the activity."),
+    Column("activity_bq_low", "Bq", "number", _INTERVAL.format("Lower end", "activity, given that it was detected")),
+    Column("activity_bq_high", "Bq", "number", _INTERVAL.format("Upper end", "activity, given that it was detected")),
+)
+_RADIUS = (
+    Column("radius_mm", "mm", "number", "Radius of the ball that fits; 0 where it cannot be told from a point."),
+    Column("radius_mm_high", "mm", "number", "Largest radius that the scan allows (95 %, one-sided)."),
+)
+
+PET_CLUSTERS = TableSchema(
+    "pet_clusters",
+    "Candidate hot spots found in one PET scan, accepted and rejected; what only MRI measures is n/a.",
+    (
+        *CLUSTERS.columns[:-1],
+        Column("estimator", "", "string", "What gave the activity: ball (place and size fitted) or point (screened)."),
+        *_ACTIVITY,
+        Column(
+            "suv_peak", "g/mL", "number", "Mean SUV (body weight) in 1 mL, or a ball of the point spread if smaller."
+        ),
+        *_RADIUS,
+        Column("concentration_bq_ml", "Bq/mL", "number", "Activity over the ball's volume where its size is resolved."),
+        Column("concentration_bq_ml_err", "Bq/mL", "number", "One standard deviation of the concentration."),
+        Column("background_bq_ml", "Bq/mL", "number", "Fitted background under the spot."),
+        Column("remarks", "", "string", "Cautions that do not reject: names from the flag registry, joined by ';'."),
+    ),
+)
+
+PET_FORCED = TableSchema(
+    "pet_forced",
+    "Activities measured at given places, whether or not anything was found there: one row per place.",
+    (
+        *(value for value, _ in _XYZ),
+        Column("activity_bq", "Bq", "number", "Activity beyond the local background; may be zero or negative."),
+        Column("activity_bq_err", "Bq", "number", "One standard deviation of the activity."),
+        Column("activity_bq_low", "Bq", "number", _INTERVAL.format("Lower end", "activity")),
+        Column("activity_bq_high", "Bq", "number", _INTERVAL.format("Upper end", "activity")),
+        Column("upper_limit_bq", "Bq", "number", "Largest activity that the scan allows (95 %, one-sided)."),
+        *_RADIUS,
+        Column("background_bq_ml", "Bq/mL", "number", "Fitted background under the place."),
+        Column(
+            "remarks", "", "string", "Cautions, or why there is no value: names from the flag registry, joined by ';'."
+        ),
+    ),
+)
+
+PET_TRUTH = TableSchema(
+    "pet_truth",
+    "What a simulated PET scan really holds beyond its tissue.",
+    (
+        *(value for value, _ in _XYZ),
+        Column("activity_bq", "Bq", "number", "Activity beyond that of the tissue it lies in, at the scan's start."),
+        Column("radius_mm", "mm", "number", "Radius of the ball that it fills."),
+        Column("kind", "", "string", "labelled."),
+    ),
+)
+
+_ALL = (
+    *(CLUSTERS, FITS, FORCED, NULLS, RELAPSE, TRUTH),
+    *(MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES),
+    *(PET_CLUSTERS, PET_FORCED, PET_TRUTH),
+)
+SCHEMAS: dict[str, TableSchema] = {schema.name: schema for schema in _ALL}

@@ -14,6 +14,7 @@ from ferrosight.types.config.stages import (
     FieldConfig,
     LimitsConfig,
     LinkConfig,
+    PetConfig,
     QuantifyConfig,
     RegisterConfig,
     ReportConfig,
@@ -25,6 +26,7 @@ __all__ = [
     "FieldConfig",
     "LimitsConfig",
     "LinkConfig",
+    "PetConfig",
     "QuantifyConfig",
     "RegisterConfig",
     "ReportConfig",
@@ -45,6 +47,7 @@ class Config:
     limits: LimitsConfig = dataclasses.field(default_factory=LimitsConfig)
     link: LinkConfig = dataclasses.field(default_factory=LinkConfig)
     register: RegisterConfig = dataclasses.field(default_factory=RegisterConfig)
+    pet: PetConfig = dataclasses.field(default_factory=PetConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:

@@ -98,6 +98,22 @@ class LimitsConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class PetConfig(StageConfig):
+    """Hot spots of PET."""
+
+    q: float = setting(0.05, "False discovery rate at which hot spots are accepted.", low=1e-6, high=0.5)
+    max_expected_false: float = setting(
+        1.0, "No hot spot is accepted where more false ones than this are expected in the scan.", low=1e-6, high=1e6
+    )
+    model_rel_err: float = setting(
+        0.01,
+        "What the point spread's own error adds to that of an activity, relative (an assumption).",
+        low=0.0,
+        high=0.5,
+    )
+
+
+@dataclass(frozen=True)
 class LinkConfig(StageConfig):
     """Tracks from visit to visit: what is expected of clusters before their positions are seen (assumptions)."""
 

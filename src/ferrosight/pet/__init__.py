@@ -1,0 +1,15 @@
+"""Positron emission: uptake values, hot spots and their activity."""
+
+from ferrosight.pet.find import find_hot_spots, measure_hot_spots_at, measure_peak
+from ferrosight.pet.point_spread import measure_point_spread
+from ferrosight.pet.suv import compute_suv, correct_decay, lean_mass_kg
+
+__all__ = [
+    "compute_suv",
+    "correct_decay",
+    "find_hot_spots",
+    "lean_mass_kg",
+    "measure_hot_spots_at",
+    "measure_peak",
+    "measure_point_spread",
+]
