@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import secrets
 import time
@@ -34,7 +33,7 @@ from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from _command import OUT, RESULTS, print_table
+from _command import OUT, print_table, write_results
 from ferrosight.numerics.intervals import binomial_interval, mean_interval
 from ferrosight.pet import find_hot_spots, measure_hot_spots_at, measure_peak, measure_point_spread
 from ferrosight.simulate import (
@@ -100,11 +99,36 @@ def main() -> None:
         "ideal_threshold": ideal_threshold,
         "smallest_detectable_over_ideal": ratios,
     }
-    RESULTS.mkdir(exist_ok=True)
-    OUT.mkdir(exist_ok=True)
-    text = json.dumps(summary, indent=2, ensure_ascii=False) + "\n"
-    (RESULTS / "pet.json").write_text(text, encoding="utf-8")
+    write_summary(summary)
     plot(forced, limit, OUT / "pet.png")
+
+
+def write_summary(summary: dict[str, Any]) -> None:
+    """The README's rows, every combination of size and contrast, and everything."""
+    forced, empty, ratios = (summary[name] for name in ("forced", "empty", "smallest_detectable_over_ideal"))
+    low, high = forced["bias_interval"]
+    away = ratios["away from the organ's surface"]
+    measured = {
+        f"simulated PET, small animal, {forced['n']} spheres of 0.5 to 4 mm at given places: bias of the activity": (
+            f"{forced['bias']:+.1%} ({low:+.1%} to {high:+.1%}); of the peak {forced['peak_error']:+.0%}"
+        ),
+        "the same: 95 % intervals that hold": "{:.1%} ({:.1%} to {:.1%})".format(
+            forced["covered"], *forced["covered_interval"]
+        ),
+        f"simulated PET, empty scans with anything accepted, of {empty['empty scans']}": empty[
+            "with anything accepted at q <= 0.05"
+        ],
+        "simulated PET, smallest activity found over the ideal's": "{:.2f} ({:.2f} to {:.2f})".format(
+            away["ratio"], *away["interval"]
+        ),
+    }
+    write_results(
+        "pet",
+        f"uv run python {summary['command']}",
+        measured,
+        summary,
+        [{name: str(value) for name, value in cell.items()} for cell in summary["forced_cells"] if cell["n"]],
+    )
 
 
 def calibrate(rng: np.random.Generator) -> PetResponse:

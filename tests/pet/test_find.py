@@ -65,13 +65,10 @@ def test_scans_with_nothing_in_them_are_hardly_ever_called(
     assert called < 6
 
 
-@pytest.mark.slow
-def test_forced_activities_are_unbiased_and_their_errors_nearly_right(response: PetResponse) -> None:
-    """Spheres 1 mm and 2 mm across at contrasts 10 to 30, and empty places, in ten scans.
-
-    Two standard errors hold 91 % of the truths in benchmarks/pet.py, not 95 %: with that, fewer than 40 of these 50
-    have a chance of 1 %.
-    """
+@pytest.fixture(scope="module")
+def forced(response: PetResponse) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Deviations over errors, and ratios to the truth: spheres 1 mm and 2 mm across at contrasts 10 to 30, and empty
+    places, in ten scans."""
     places = np.array([(-6.1, 0.3, -8.2), (-5.7, 0.2, 4.1), (1.3, 6.1, 5.8), (2.2, -6.0, 8.0), (-2.0, -5.5, -3.3)])
     pulls, ratios = [], []
     for seed in range(10):
@@ -85,9 +82,21 @@ def test_forced_activities_are_unbiased_and_their_errors_nearly_right(response: 
         pulls.append((table["activity_bq"] - truth) / table["activity_bq_err"])
         ratios.append(table["activity_bq"][:4] / truth[:4])
         assert (table["upper_limit_bq"] > table["activity_bq"]).all()
+    return pulls, ratios
+
+
+@pytest.mark.slow
+def test_forced_activities_are_unbiased(forced: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    pulls, ratios = forced
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)
     assert 0.5 < np.std(pulls) < 1.3
-    assert np.count_nonzero(np.abs(pulls) < 1.96) >= 40
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(reason="two standard errors hold 91 % of the truths in benchmarks/pet.py, not 95 %")
+def test_forced_activities_have_right_errors(forced: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
+    """Of 50 with right errors, fewer than 44 lie within two standard errors in 4 % of all cases."""
+    assert np.count_nonzero(np.abs(forced[0]) < 1.96) >= 44
 
 
 def test_a_place_outside_the_image_says_so(empty_scans: list[PetScan], response: PetResponse) -> None:

@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 
 from ferrosight.pet.judge import FLOOR, acceptance_score, fit_tail, q_values
 
+HEAVY_TAIL = pytest.mark.xfail(reason="twenty minima are not believed yet: 0.08 come where 0.05 are said to")
 
-@pytest.mark.parametrize(("rate", "scale", "most"), [(5.0, 1.0, 0.065), (20.0, 1.0, 0.065), (20.0, 1.4, 0.1)])
-def test_as_many_are_expected_as_there_are(rate: float, scale: float, most: float) -> None:
-    """Minima and false maxima of one law: of the maxima that are said to come 0.05 per scan, as many come.
 
-    Where the tail is 1.4 times that of noise, and twenty minima say so, it is not quite believed yet: at most twice.
-    """
+@pytest.mark.parametrize(("rate", "scale"), [(5.0, 1.0), (20.0, 1.0), pytest.param(20.0, 1.4, marks=HEAVY_TAIL)])
+def test_as_many_are_expected_as_there_are(rate: float, scale: float) -> None:
+    """Minima and false maxima of one law: of the maxima that are said to come 0.05 per scan, as many come."""
     rng = np.random.default_rng(5)
     n_scans, counted = 4000, 0
     for _ in range(n_scans):
         minima, maxima = (np.sqrt(FLOOR**2 + 2 * scale * rng.exponential(size=rng.poisson(rate))) for _ in range(2))
         counted += int((fit_tail(minima).expected_false(maxima) <= 0.05).sum())
-    assert 0.025 < counted / n_scans < most
+    assert 0.025 < counted / n_scans < 0.065
 
 
 def test_without_minima_noise_alone_decides() -> None:
