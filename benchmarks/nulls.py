@@ -239,6 +239,7 @@ def describe_null(catalogue: Catalogue) -> Row:
         "tail_rate": null.tail_rate,
         "tail_scale": null.tail_scale,
         "tail_scale_err": null.tail_scale_err,
+        "class_spread": dict(null.class_spread),
         "point_spread": catalogue.point_spread,
         "top": tops,
         "candidates": [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from ferrosight.clusters.calibrate import fit_tail, q_values
+from ferrosight.clusters.calibrate import class_spreads, fit_tail, q_values
 
 FLOOR = 4.0
 N_CLASSES = 8
@@ -77,3 +77,14 @@ def test_q_is_benjamini_hochberg(expected: np.ndarray) -> None:
     small = expected < n
     np.testing.assert_allclose(q[small], reference[small], rtol=1e-12, atol=1e-300)
     assert ((q > 0) & (q <= 1)).all()
+
+
+def test_class_spreads_follow_each_pattern_and_ignore_outliers() -> None:
+    rng = np.random.default_rng(0)
+    maps = rng.standard_normal((5, 30, 31, 32)).astype(np.float32)
+    maps[0] *= np.float32(1.7)
+    maps[0, :3] = 100.0
+    inside = np.ones((30, 31, 32), dtype=np.bool_)
+    spreads = class_spreads(maps, inside)
+    assert spreads[1:] == pytest.approx(1.0, abs=0.05)
+    assert 1.6 < spreads[0] < 2.2

@@ -42,7 +42,7 @@ def decide(
     eligible: NDArray[np.bool_] | None = None,
     floor: float = FLOOR,
 ) -> Polarity:
-    """Dipoles of negative and of positive q among forty decoys of noise."""
+    """Dipoles of negative and of positive q among forty decoys of noise, in a map of unit spread."""
     rng = np.random.default_rng(1)
     decoys = np.sqrt(FLOOR**2 + 2 * rng.exponential(size=40))
     scores = np.concatenate([iron, other, decoys])
@@ -63,7 +63,7 @@ def decide(
         None,
     )  # type: ignore[arg-type]
     allowed = np.ones(len(scores), np.bool_) if eligible is None else eligible
-    return decide_polarity(found, allowed, stated, floor)
+    return decide_polarity(found, allowed, np.ones(SHAPE, np.bool_), stated, floor)
 
 
 @pytest.mark.parametrize("stated", [PhaseSign.POSITIVE, PhaseSign.NEGATIVE])

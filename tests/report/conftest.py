@@ -297,6 +297,7 @@ def _null(rng: np.random.Generator, accepted: Any, rejected: Any) -> NullCalibra
         n_decoys_in_tail=0 if empty else 130,
         score_threshold=6.2 if len(accepted) else np.nan,
         counts_at_threshold=counts if len(accepted) else {},
+        class_spread={"dipole": 1.02, "xz": 0.98},
         n_places=0 if empty else 700,
     )
 

@@ -17,7 +17,7 @@ def test_a_patchs_three_pictures_have_one_shape() -> None:
 
 
 def test_a_catalogue_gives_its_accepted_rows_and_a_data_frame() -> None:
-    null = NullCalibration(Table(NULLS, {}), np.zeros(0), np.zeros(0), 4.0, 1.0, 1.0, 0.1, 0, 5.0, {}, 0)
+    null = NullCalibration(Table(NULLS, {}), np.zeros(0), np.zeros(0), 4.0, 1.0, 1.0, 0.1, 0, 5.0, {}, {}, 0)
     clusters = Table(CLUSTERS, {"cluster_id": ["a", "b"], "status": ["accepted", "rejected"]})
     catalogue = Catalogue(
         clusters=clusters,

@@ -80,6 +80,18 @@ def _log_density_and_survival(excess: NDArray[np.float64]) -> tuple[NDArray[np.f
     return -hazard - np.log1p(shape * x) - np.log(scale), hazard
 
 
+def class_spreads(residual_map: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Null spread of each pattern's statistic once strong sources are explained, over the median of them all.
+
+    A robust standard deviation (1.4826 times the median absolute value) over the mask. Dividing scores by it
+    makes classes comparable where texture, unequal voxels or cut windows favour one of them.
+    """
+    spread = np.array([1.4826 * np.median(np.abs(pattern[inside])) for pattern in residual_map])
+    # None is narrower than the rest: where a statistic is, it is the screening's search over places that makes it so,
+    # which scores do not have.
+    return np.asarray(np.maximum(spread / np.median(spread), 1.0), dtype=np.float64)
+
+
 def q_values(expected_false: NDArray[np.float64]) -> NDArray[np.float64]:
     """Benjamini-Hochberg q from the number of false candidates expected at each candidate's score.
 

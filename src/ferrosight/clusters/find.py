@@ -62,7 +62,7 @@ def find_clusters(
     inside = _is_inside(found.sources.positions, prepared.inside)
     cylinder = _compare_likely(found, scan, config.screen_z)
     eligible = inside & ~(cylinder < -VEIN_MARGIN)
-    polarity = decide_polarity(found, eligible, scan.phase_sign, config.screen_z)
+    polarity = decide_polarity(found, eligible, prepared.inside, scan.phase_sign, config.screen_z)
     verdict = judge_sources(scan, field_map.noise, point_spread, found, inside, cylinder, polarity, config)
     clusters, fits = tabulate_clusters(scan, found, verdict)
     report("judging", 4)

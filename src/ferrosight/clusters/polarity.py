@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ferrosight.clusters.calibrate import Tail, fit_tail
+from ferrosight.clusters.calibrate import Tail, class_spreads, fit_tail
 from ferrosight.clusters.search import SearchResult
 from ferrosight.types import PhaseSign
 
@@ -29,7 +29,7 @@ _ENOUGH_DECOYS = 5
 
 @dataclass(frozen=True)
 class Polarity:
-    """Iron's sign of q (0: unknown), how it is known, standardised scores, and the nulls.
+    """Iron's sign of q (0: unknown), how it is known, scores standardised by class, and the nulls.
 
     ``score`` (n,) of every source; ``null`` the tail of all decoys, ``opposite`` that of the dipole of the other sign
     alone (None where the sign is unknown or it has few); ``floor`` the lowest score that is looked at.
@@ -39,12 +39,15 @@ class Polarity:
     phase_sign: PhaseSign
     source: str
     score: NDArray[np.float64]
+    spreads: NDArray[np.float64]
     null: Tail
     opposite: Tail | None
     floor: float
 
 
-def decide_polarity(found: SearchResult, eligible: NDArray[np.bool_], stated: PhaseSign, floor: float) -> Polarity:
+def decide_polarity(
+    found: SearchResult, eligible: NDArray[np.bool_], mask: NDArray[np.bool_], stated: PhaseSign, floor: float
+) -> Polarity:
     """Iron's polarity from what is stated, or from the data where they decide it beyond doubt.
 
     Only ``eligible`` (n,) sources speak: what would reject a cluster of its place and shape, rejects a decoy too.
@@ -52,7 +55,8 @@ def decide_polarity(found: SearchResult, eligible: NDArray[np.bool_], stated: Ph
     thins out because its candidates were not looked for, and its tail would pass for a heavy one.
     """
     sources = found.sources
-    score = found.score / found.neighbour_spread
+    spreads = class_spreads(found.residual_map, mask)
+    score = found.score / spreads[sources.patterns] / found.neighbour_spread
     dipole = (sources.patterns == 0) & eligible
     harmonics = fit_tail(score[(sources.patterns > 0) & eligible], _N_HARMONIC_CLASSES, floor)
     phase_sign, source = stated, "stated"
@@ -66,7 +70,7 @@ def decide_polarity(found: SearchResult, eligible: NDArray[np.bool_], stated: Ph
         null = _pool_decoys(score[(sources.patterns > 0) & eligible], score[other], floor)
         if np.count_nonzero(score[other] >= floor) >= _ENOUGH_DECOYS:
             opposite = fit_tail(score[other], 1, floor)
-    return Polarity(int(phase_sign), phase_sign, source, score, null, opposite, floor)
+    return Polarity(int(phase_sign), phase_sign, source, score, spreads, null, opposite, floor)
 
 
 def _pool_decoys(harmonics: NDArray[np.float64], opposite: NDArray[np.float64], floor: float) -> Tail:

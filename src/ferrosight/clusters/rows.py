@@ -127,5 +127,6 @@ def tabulate_nulls(
         n_decoys_in_tail=tail.n_tail,
         score_threshold=threshold,
         counts_at_threshold={name: int((counted & (names == name)).sum()) for name in classes},
+        class_spread=dict(zip(PATTERNS, polarity.spreads.tolist(), strict=True)),
         n_places=found.n_places,
     )

@@ -64,8 +64,8 @@ class NullCalibration:
     above ``tail_threshold`` it comes from a tail fitted to ``n_decoys_in_tail`` decoys, ``tail_rate`` of
     them per class, with scale ``tail_scale`` (in score²/2; 1 in pure noise). ``score_threshold`` is the
     lowest accepted score (NaN where nothing was accepted), and ``counts_at_threshold`` maps each class
-    ("dipole", "opposite", "xz" …) to its number of candidates at that score or above.
-    ``n_places`` is how many places were tested.
+    ("dipole", "opposite", "xz" …) to its number of candidates at that score or above. ``class_spread`` is
+    each pattern's null spread, by which scores were divided; ``n_places`` how many places were tested.
     """
 
     candidates: Table
@@ -78,6 +78,7 @@ class NullCalibration:
     n_decoys_in_tail: int
     score_threshold: float
     counts_at_threshold: Mapping[str, int]
+    class_spread: Mapping[str, float]
     n_places: int
 
 
