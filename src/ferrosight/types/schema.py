@@ -250,6 +250,56 @@ PARTICLES = TableSchema(
     ),
 )
 
+TRACKS = TableSchema(
+    "tracks",
+    "Every cluster of a subject followed from visit to visit: one row per track and visit.",
+    (
+        Column("track_id", "", "string", "Made from the cluster that the track begins with."),
+        Column("session_id", "", "string", "Visit."),
+        Column("day", "d", "number", "Day of the visit."),
+        *(
+            Column(f"{a}_mm", "mm", "number", f"{a} in the subject's own space, RAS+, where visits agree.")
+            for a in "xyz"
+        ),
+        Column(
+            "moment_am2", "A m²", "number", "Magnetic moment; where nothing was detected it may be zero or negative."
+        ),
+        Column("moment_am2_err", "A m²", "number", "One standard deviation of the moment."),
+        Column("iron_pg", "pg", "number", "Mass of iron: moment over the label's magnetisation at this field."),
+        Column("iron_pg_low", "pg", "number", _INTERVAL.format("Lower end", "iron mass")),
+        Column("iron_pg_high", "pg", "number", _INTERVAL.format("Upper end", "iron mass")),
+        Column("n_cells", "1", "number", "Number of labelled cells: iron mass over the iron per cell of that day."),
+        Column("n_cells_low", "1", "number", _INTERVAL.format("Lower end", "number of cells")),
+        Column("n_cells_high", "1", "number", _INTERVAL.format("Upper end", "number of cells")),
+        Column(
+            "measurement",
+            "",
+            "string",
+            "detected; forced where nothing was found and the track's place was measured; outside where it lay outside "
+            "of what was scanned.",
+        ),
+        Column("upper_limit_iron_pg", "pg", "number", "Largest mass of iron that the scan allows (95 %, one-sided)."),
+        Column(
+            "event",
+            "",
+            "string",
+            "appear, continue, split, merge, gap (unseen, but seen later) or disappear (unseen from here on).",
+        ),
+        Column("parent_ids", "", "string", "Tracks that this one came from by a split or merge, joined by ';'."),
+        *(
+            Column(f"{a}_mm_err", "mm", "number", f"One standard deviation of {a}_mm, registration included.")
+            for a in "xyz"
+        ),
+        Column("cluster_id", "", "string", "The cluster of this visit; n/a where nothing was detected."),
+        Column("moment_am2_low", "A m²", "number", _INTERVAL.format("Lower end", "moment")),
+        Column("moment_am2_high", "A m²", "number", _INTERVAL.format("Upper end", "moment")),
+        Column("upper_limit_moment_am2", "A m²", "number", "Largest moment that the scan allows (95 %, one-sided)."),
+        Column("upper_limit_n_cells", "1", "number", "Largest number of cells that the scan allows (95 %, one-sided)."),
+        Column("limit_iron_pg", "pg", "number", "Smallest mass that would have been found there: limit of detection."),
+        Column("link_probability", "1", "number", "Chance that this row's link to the visit before is the true one."),
+    ),
+)
+
 RELAPSE = TableSchema(
     "relapse",
     "Evidence that something labelled grows or appears, one row per visit, beside what the clinical rules say.",
@@ -331,7 +381,7 @@ PET_TRUTH = TableSchema(
 )
 
 _ALL = (
-    *(CLUSTERS, FITS, FORCED, NULLS, RELAPSE, TRUTH),
+    *(CLUSTERS, FITS, FORCED, NULLS, RELAPSE, TRACKS, TRUTH),
     *(MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES),
     *(PET_CLUSTERS, PET_FORCED, PET_TRUTH),
 )
