@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK
 
 from ferrosight.register.coarse import find_starts, from_itk, to_itk, to_itk_image
 from ferrosight.types import Rigid
@@ -43,7 +44,21 @@ def test_a_start_lies_within_a_few_voxels(draw_visit: Make, build_grid: Make, dr
     true = poses[0].inverse().after(poses[1])
     places = draw_places(second)
     errors = [
-        np.linalg.norm(start.apply(places) - true.apply(places), axis=1).mean()
-        for start in find_starts(first, second, 1)
+        np.linalg.norm(start.apply(places) - true.apply(places), axis=1).mean() for start in find_starts(first, second)
     ]
     assert min(errors) < 2.0
+
+
+def test_starts_are_the_same_bit_for_bit(draw_visit: Make) -> None:
+    """ITK left to itself ends elsewhere by 1e-15 nearly every time where there is more than one core."""
+    rng = np.random.default_rng(3)
+    first, second = (draw_visit(str(i), Rigid.from_twist([i, 0.5 * i, 0, 0, 0, 0.1 * i]), rng) for i in range(2))
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(4)
+    try:
+        runs = [np.stack([start.affine for start in find_starts(first, second)]) for _ in range(6)]
+        assert SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads() == 4
+    finally:
+        SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+    for run in runs[1:]:
+        np.testing.assert_array_equal(run, runs[0])

@@ -81,14 +81,6 @@ def test_the_same_bit_for_bit(space: SubjectSpace, images: list[VisitImage]) -> 
         np.testing.assert_array_equal(pose.to_subject.affine, other.to_subject.affine)
 
 
-@pytest.mark.slow
-def test_the_same_bit_for_bit_with_two_threads(images: list[VisitImage]) -> None:
-    runs = [register_visits(images[:2], CONFIG, n_threads=2) for _ in range(3)]
-    for run in runs[1:]:
-        np.testing.assert_array_equal(run.joint_covariance, runs[0].joint_covariance)
-        np.testing.assert_array_equal(run.poses[1].to_subject.affine, runs[0].poses[1].to_subject.affine)
-
-
 def cut(image: VisitImage, low: int, high: int | None) -> VisitImage:
     affine = image.grid.affine.copy()
     affine[:3, 3] = image.grid.to_mm([0, low, 0])

@@ -6,6 +6,7 @@ The one place where its space (LPS: x to the left, y to the back) meets ours (RA
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,12 +40,12 @@ _LEAST_OVERLAP = 0.2
 _BINS, _STEPS, _LEAST_STEP = 32, 150, 0.02
 
 
-def find_starts(first: VisitImage, second: VisitImage, n_threads: int) -> Iterator[Rigid]:
+def find_starts(first: VisitImage, second: VisitImage) -> Iterator[Rigid]:
     """Motions of ``second``'s RAS+ mm to ``first``'s that may be right to a few voxels, the likeliest first.
 
     Mattes' mutual information of coarse images, all voxels of the tissue, from the scanner's own coordinates and from
     tissue laid on tissue, turned to either side about each axis; the best of these followed by gradient descent when
-    asked for. The same for the same number of threads.
+    asked for. The same bit for bit every time.
     """
     import SimpleITK
 
@@ -52,7 +53,7 @@ def find_starts(first: VisitImage, second: VisitImage, n_threads: int) -> Iterat
     fixed, fixed_mask = _coarsen(first, edge)
     moving, moving_mask = _coarsen(second, edge)
     method = SimpleITK.ImageRegistrationMethod()
-    method.SetNumberOfThreads(n_threads)
+    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetMetricSamplingStrategy(method.NONE)
     method.SetMetricFixedMask(fixed_mask)
@@ -71,12 +72,27 @@ def find_starts(first: VisitImage, second: VisitImage, n_threads: int) -> Iterat
     for _, _, transform in _choose(ranked):
         method.SetInitialTransform(transform, inPlace=False)
         try:
-            found = from_itk(method.Execute(fixed, moving)).inverse()
+            with _one_thread():
+                found = from_itk(method.Execute(fixed, moving)).inverse()
         except RuntimeError:
             # the images slid off each other
             continue
         if find_overlap(first, second, found) >= _LEAST_OVERLAP:
             yield found
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """ITK adds up a metric's derivative in the order in which its threads end, and that takes as many as there are
+    cores whatever the method was told: only the default for all of ITK holds it to one."""
+    from SimpleITK import ProcessObject
+
+    before = ProcessObject.GetGlobalDefaultNumberOfThreads()
+    ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _choose(ranked: list[tuple[float, int, Any]]) -> list[tuple[float, int, Any]]:
@@ -143,7 +159,8 @@ def _list_starts(first: VisitImage, second: VisitImage) -> list[Rigid]:
 def _measure(method: Any, fixed: Any, moving: Any, transform: Any) -> float:
     method.SetInitialTransform(transform, inPlace=False)
     try:
-        return float(method.MetricEvaluate(fixed, moving))
+        with _one_thread():
+            return float(method.MetricEvaluate(fixed, moving))
     except RuntimeError:
         # no place in common
         return float("inf")

@@ -37,7 +37,6 @@ def register_visits(
     images: Sequence[VisitImage],
     config: RegisterConfig,
     *,
-    n_threads: int = 1,
     on_progress: Progress | None = None,
 ) -> SubjectSpace:
     """Lay all visits of a subject into one space in the middle of them, with the error of doing so.
@@ -46,7 +45,7 @@ def register_visits(
     visit its pose. A pair that does not overlap, whose images do not match or that contradicts the others is said so
     and left out, after a second try from where the others expect it. Visits that no pair reaches get no pose.
 
-    The result is the same bit for bit for the same ``n_threads``.
+    The result is the same bit for bit every time.
 
     Raises
     ------
@@ -61,7 +60,7 @@ def register_visits(
     for number, (i, j) in enumerate(pairs):
         if on_progress is not None:
             on_progress("register", number, len(pairs))
-        attempts[i, j] = _register_pair(images[i], images[j], find_starts(images[i], images[j], n_threads), config)
+        attempts[i, j] = _register_pair(images[i], images[j], find_starts(images[i], images[j]), config)
     attempts = _settle(images, attempts, config)
     edges = _use(attempts)
     graph = solve_graph(len(images), edges)
