@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numba import njit
 
 from ferrosight.relapse.increments import tabulate_log_normaliser
 from ferrosight.relapse.lineage_evidence import LEVEL_STEP, Bets, _trace_all, trace_growth
@@ -183,3 +184,21 @@ def test_units_and_calendar_do_not_matter():
     first = trace_growth(values, ones, np.arange(14.0), births, 0.05, SHARE, Bets())
     second = trace_growth(values * 3e-13, 3e-13 * ones, 100 + 7 * np.arange(14.0), births, 0.05, SHARE, Bets())
     assert first == pytest.approx(second)
+
+
+@njit
+def leave_nothing_but_nan(n):
+    """Memory of all small sizes is given back with NaN in it."""
+    held = [np.full(size, np.nan) for size in range(1, n)]
+    return len(held)
+
+
+def test_what_memory_held_before_changes_nothing():
+    """Predictions that nothing is staked on yet must be numbers all the same: 0 times NaN is no evidence."""
+    values = np.array([[9.0, 8.5, 9.2, 7.9, 8.8]])
+    arguments = (values, np.ones((1, 5)), np.arange(5.0), np.zeros(1, dtype=np.int64), 0.1, 0.002, Bets())
+    expected = trace_growth(*arguments)
+    assert np.isfinite(expected).all()
+    for _ in range(50):
+        leave_nothing_but_nan(40)
+        np.testing.assert_array_equal(trace_growth(*arguments), expected)

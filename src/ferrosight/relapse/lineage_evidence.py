@@ -137,7 +137,8 @@ def _trace_one(
         step *= 2
         n_levels = _fill_levels(levels, top, step, reference, factor_sd)
     base, weight = values[birth], BIRTH_WEIGHT
-    predicted = np.empty(n_states)
+    # Numbers from the start: an age that nobody has reached yet has no stake, but 0 times NaN would be evidence.
+    predicted = np.zeros(n_states)
     latest = np.full(n_rates, base)
     paths[:n_levels] = 0.0
     paths[:n_levels, 0], paths[:n_levels, 1] = 1 - SILENT_START, SILENT_START
