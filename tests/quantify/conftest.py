@@ -58,7 +58,8 @@ def specify() -> Callable[..., ScanSpec]:
             "snr": 40.0,
             "r2star_per_s": 30.0,
             "point_spread": "kspace",
-            "background_hz": 20.0,
+            # the steepness of 20 Hz across the scan: a wave that closes is π times as steep as a slope
+            "background_hz": 20.0 / np.pi,
             "receive_variation": 0.2,
             "phase_offset_rad": 0.4,
             "texture_ppm": texture_ppm,

@@ -248,7 +248,7 @@ def test_r2star_and_susceptibility_of_labelled_gel_are_recovered(empty_catalogue
         snr=50.0,
         r2star_per_s=own,
         point_spread=point_spread,
-        background_hz=10.0,
+        background_hz=10.0 / np.pi,
         sub_sampling=4,
     )
     of_rate, of_chi = [], []

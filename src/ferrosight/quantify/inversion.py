@@ -28,8 +28,9 @@ Mask = NDArray[np.bool_]
 _MOST_BOXES, _MOST_FIELDS = 400, 10_000_000
 #: Boxes of more voxels than this have their fields convolved.
 _MANY_VOXELS = 64
-#: Degree of the background polynomials.
-_DEGREE = 3
+#: Degree of the background polynomials, and the voxels along an axis that a degree takes. Of fewer degrees a wave as
+#: long as the scan leaves enough in a window to break the intervals; these hardly widen them.
+_DEGREE, _VOXELS_PER_DEGREE = 6, 3
 #: The field of a voxel errs by this share of the steps to its neighbours, and by as much phase (rad) as this share of
 #: the signal that it has lost compared with them: the point spread brings theirs. Assumptions; see docs/grafts.md.
 _SLOPE_SHARE, _LEAK = 0.2, 0.1
@@ -183,10 +184,13 @@ def _convolve_boxes(kernel: FloatArray, boxes: NDArray[np.int64], n_boxes: int) 
 
 
 def _polynomials(shape: tuple[int, ...]) -> FloatArray:
-    """Monomials (term, x, y, z) up to the degree of the background."""
-    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
-    powers = [p for p in itertools.product(range(_DEGREE + 1), repeat=3) if sum(p) <= _DEGREE]
-    return np.stack([axes[0] ** a * axes[1] ** b * axes[2] ** c for a, b, c in powers])
+    """Products of Legendre polynomials (term, x, y, z) up to the degree of the background."""
+    along = [
+        np.polynomial.legendre.legvander(np.linspace(-1, 1, n), min(_DEGREE, n // _VOXELS_PER_DEGREE)).T for n in shape
+    ]
+    degrees = itertools.product(*(range(len(axis)) for axis in along))
+    x, y, z = along
+    return np.stack([np.einsum("i,j,k", x[a], y[b], z[c]) for a, b, c in degrees if a + b + c <= _DEGREE])
 
 
 def _prior(centres: FloatArray, voxel_m: FloatArray) -> FloatArray:
