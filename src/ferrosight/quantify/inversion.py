@@ -108,12 +108,13 @@ def integrate_susceptibility(window: Window, texture: Texture) -> Integral:
 class _Solution:
     """``u`` (box,), a linear function of the field; its prior's covariance, the background (x, y, z), χ²/dof.
 
-    In weighted voxels (n,), whose weights' roots are ``root``: the boxes' fields ``beside`` (box, n) what is free,
-    ``about`` (box, box) times which is the process's gain; the constant's gain ``constant`` (n,), and what it sees of
-    every box, ``seen`` (box,).
+    In weighted voxels (n,), which are ``counted`` (x, y, z) and whose weights' roots are ``root``: the boxes' fields
+    ``beside`` (box, n) what is free, ``about`` (box, box) times which is the process's gain; the constant's gain
+    ``constant`` (n,), and what it sees of every box, ``seen`` (box,).
     """
 
     u: FloatArray
+    counted: Mask
     root: FloatArray
     beside: FloatArray
     about: FloatArray
@@ -127,7 +128,9 @@ class _Solution:
         """Weights (x, y, z) whose sum over the field is ``wanted`` (box,) · u."""
         total = float(wanted.sum())
         gain = ((wanted - total * self.seen) @ self.about) @ self.beside + total * self.constant
-        return np.asarray((gain * self.root).reshape(self.background.shape))
+        weights = np.zeros(self.counted.shape)
+        weights[self.counted] = gain * self.root
+        return weights
 
 
 def _divide_region(region: Mask) -> tuple[NDArray[np.int64], FloatArray, FloatArray]:
@@ -218,39 +221,52 @@ def _solve(
     fields: FloatArray, smooth: FloatArray, prior: FloatArray, field: FloatArray, weight: FloatArray
 ) -> _Solution:
     """The posterior of u; its constant and the polynomials are free, the prior's size is that of largest likelihood."""
-    root = np.sqrt(weight).ravel()
-    beside = fields.reshape(len(fields), -1) * root
-    free = np.concatenate([smooth.reshape(len(smooth), -1) * root, beside.sum(axis=0)[None]])
-    p, triangle = linalg.qr(free.T, mode="economic")
-    inverse = linalg.solve_triangular(triangle, np.eye(len(free)))
-    weighed = field.ravel() * root
-    y = weighed - p @ (p.T @ weighed)
-    along = beside @ p
-    beside -= along @ p.T
+    counted = weight > 0
+    root = np.sqrt(weight[counted])
+    beside = fields[:, counted] * root
+    p, inverse = _orthonormalise(np.concatenate([smooth[:, counted] * root, beside.sum(axis=0)[None]]))
+    weighed = field[counted] * root
+    y = weighed - (p @ weighed) @ p
+    along = beside @ p.T
+    beside -= along @ p
     low = linalg.cholesky(prior + 1e-9 * np.eye(len(prior)), lower=True)
     power, turn = linalg.eigh(low.T @ (beside @ beside.T) @ low)
     power = np.maximum(power, 0.0)
     back = low @ turn
     half = back.T @ (beside @ y)
-    n = int(np.count_nonzero(weight)) - len(free)
+    n = len(root) - len(p)
     size2 = _likely_size(power, half, float(y @ y), n)
     shrunk = size2 / (1 + size2 * power)
     u_about = back @ (shrunk * half)
     left = y - u_about @ beside
     misfit = float(left @ left) / max(n - float((power * shrunk).sum()), 1.0)
     # What the process leaves to the free terms; the last of them is the constant, which belongs to u.
-    terms = inverse @ (p.T @ weighed - u_about @ along)
+    terms = (p @ weighed - u_about @ along) @ inverse
     return _Solution(
         u_about + terms[-1],
+        counted,
         root,
         beside,
         (back * shrunk) @ back.T,
-        p @ inverse[-1],
-        along @ inverse[-1],
+        inverse[:, -1] @ p,
+        along @ inverse[:, -1],
         misfit * size2 * prior,
         np.tensordot(terms[:-1], smooth, 1),
         misfit,
     )
+
+
+def _orthonormalise(free: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Orthonormal rows (term, n) of the same span, and the matrix (term, term) that makes them of ``free``.
+
+    Cholesky's factor of the products, twice, which is as exact as Householder's QR and three times as fast where terms
+    are few (Yamamoto et al., ETNA 44:306, 2015).
+    """
+    scale = 1 / np.sqrt((free**2).sum(axis=1))
+    once = np.linalg.inv(np.linalg.cholesky((free @ free.T) * scale[:, None] * scale)) * scale
+    rows = once @ free
+    again = np.linalg.inv(np.linalg.cholesky(rows @ rows.T))
+    return again @ rows, again @ once
 
 
 def _likely_size(power: FloatArray, half: FloatArray, total: float, n: int) -> float:
