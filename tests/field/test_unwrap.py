@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from ferrosight.field.unwrap import unwrap_in_mask
 
@@ -38,3 +39,17 @@ def test_a_phase_without_jumps_is_returned_as_it_is() -> None:
     x, _, _ = np.meshgrid(*[np.linspace(-1, 1, n) for n in (20, 15, 9)], indexing="ij")
     phase = (3 * x).astype(np.float32)
     assert np.array_equal(unwrap_in_mask(phase, np.ones(x.shape, dtype=bool)), phase.astype(np.float64))
+
+
+@pytest.mark.parametrize("shape", [(12, 11, 9), (20, 18, 1), (1, 16, 15)])
+def test_the_result_does_not_depend_on_what_memory_held_before(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    phase = wrapped(40 * ndimage.gaussian_filter(rng.normal(size=shape), 1.0))
+    mask = rng.random(shape) > 0.1
+    found = set()
+    for rubbish in (np.nan, 0.0, 1e300, -7.0):
+        # Freed at once, so that the next arrays lie where it was.
+        used = [np.full(n, rubbish) for n in (64, 512, 3000, *(k * phase.size for k in range(1, 6))) for _ in range(30)]
+        del used
+        found.add(unwrap_in_mask(phase, mask).tobytes())
+    assert len(found) == 1

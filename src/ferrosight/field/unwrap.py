@@ -18,10 +18,13 @@ def unwrap_in_mask(phase: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArr
     result = np.where(mask, phase, np.nan).astype(np.float64)
     if not _has_jumps(result):
         return result
-    # The library refuses axes of one voxel.
-    flat = np.ma.masked_array(np.squeeze(np.where(mask, phase, 0)), np.squeeze(~mask))
-    unwrapped = unwrap_phase(flat, rng=0)  # type: ignore[no-untyped-call]
-    result = np.where(mask, np.ma.getdata(unwrapped).reshape(phase.shape), np.nan)
+    # The library reads beyond the edge of an image whose mask reaches it: what stands in memory there decided the
+    # order of unwrapping. A border outside the mask keeps it within. It refuses axes of one voxel.
+    width = [(int(n > 1),) * 2 for n in phase.shape]
+    padded = np.squeeze(np.pad(np.where(mask, phase, 0), width)), np.squeeze(np.pad(~mask, width, constant_values=True))
+    unwrapped = unwrap_phase(np.ma.masked_array(*padded), rng=0)  # type: ignore[no-untyped-call]
+    inner = tuple(slice(1, -1) for n in phase.shape if n > 1)
+    result = np.where(mask, np.ma.getdata(unwrapped)[inner].reshape(phase.shape), np.nan)
     labels, count = ndimage.label(mask)
     middle = np.atleast_1d(ndimage.median(result, labels, np.arange(1, count + 1)))
     turns = np.concatenate([[0.0], 2 * np.pi * np.round(middle / (2 * np.pi))])
