@@ -6,8 +6,9 @@ import dataclasses
 import math
 from pathlib import Path
 
-from ferrosight.cli.show import describe_visit, format_total
+from ferrosight.cli.show import describe_pet, describe_visit, format_total
 from ferrosight.report.summary import Total, WindowAgreement
+from ferrosight.study.pet_visit import PetOutcome, PetSummary
 from ferrosight.study.run import VisitOutcome
 from ferrosight.study.summary import CHI2_EDGES, CatalogueSummary
 
@@ -113,3 +114,28 @@ def test_a_failed_visit_shows_why():
 
 def test_a_total_without_value_is_not_available():
     assert format_total(NOTHING, "pg", 3) == "n/a"
+
+
+def test_a_pet_scan_is_described_by_its_activity() -> None:
+    summary = PetSummary(
+        n_candidates=5,
+        n_accepted=2,
+        rejected_by_reason={"not_significant": 3},
+        q_threshold=0.05,
+        activity_bq=1234.1,
+        activity_bq_err=56.7,
+        highest_suv_peak=3.21,
+        highest_score=12.3,
+        lowest_expected_false=1e-9,
+        score_expecting_one=3.9,
+        n_decoys=14,
+        point_spread_mm=(1.25, 1.25, 1.5),
+        positron_range_mm=0.6,
+        notes=("Uptake values are not known.",),
+    )
+    text = describe_pet(PetOutcome("sub-01_pet", "01", "", "", 2.0, None, summary, Path("x.tsv")))
+    assert "2 of 5 hot spots" in text
+    assert "1234 ± 57 Bq" in text
+    assert "Uptake values are not known." in text
+    failed = describe_pet(PetOutcome("sub-01_pet", "01", "", "", 2.0, None, error="no Units"))
+    assert "no Units" in failed

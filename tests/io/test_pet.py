@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ferrosight.errors import BidsError, SidecarError
-from ferrosight.io.pet import find_pet_files, read_bids_pet
+from ferrosight.io.pet import find_pet_files, find_pet_visits, read_bids_pet
 from ferrosight.types.pet import PetScan, PetUnit
 
 SIDECAR: dict[str, Any] = {
@@ -161,3 +161,29 @@ def test_one_image_is_asked_for(tmp_path: Path) -> None:
     assert read_bids_pet(tmp_path, "01", run="2").run == "2"
     with pytest.raises(BidsError, match="none"):
         read_bids_pet(tmp_path, "01", session="d07")
+
+
+def test_visits_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
+    for name in ("sub-01", "sub-01_trc-FDG_run-1", "sub-01_trc-FES_rec-osem"):
+        save(tmp_path, name)
+    save(tmp_path, "sub-02")
+    (tmp_path / "sub-02" / "pet" / "sub-02_pet.nii.gz").rename(tmp_path / "sub-02" / "pet" / "sub-03_pet.nii.gz")
+    assert [file.name for file in find_pet_visits(tmp_path)] == [
+        "sub-01_pet",
+        "sub-01_trc-FDG_run-1_pet",
+        "sub-01_trc-FES_rec-osem_pet",
+    ]
+    assert all(file.bids_dir == tmp_path and not file.rivals for file in find_pet_visits(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"), [(1.5, (1.5, 1.5, 1.5)), ([1.2, 1.3, 2], (1.2, 1.3, 2.0)), (None, None)]
+)
+def test_the_point_spread_is_as_stated(tmp_path: Path, stated: Any, expected: Any) -> None:
+    assert read(tmp_path, PointSpreadFWHM=stated).point_spread_mm == expected
+
+
+@pytest.mark.parametrize("stated", [0, [1.2, 1.3], "1.5", [1, 1, True], [1, 1, -1]])
+def test_a_point_spread_that_cannot_be_is_refused(tmp_path: Path, stated: Any) -> None:
+    with pytest.raises(SidecarError, match="PointSpreadFWHM"):
+        read(tmp_path, PointSpreadFWHM=stated)

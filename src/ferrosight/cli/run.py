@@ -14,6 +14,7 @@ from ferrosight.cli.progress import show_progress
 from ferrosight.errors import ConfigError, LabelError
 
 if TYPE_CHECKING:
+    from ferrosight.io import PetFile
     from ferrosight.study.run import PlannedVisit, StudyOptions
     from ferrosight.types import IronPerCell
 
@@ -72,11 +73,12 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="List what would be analysed, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Analyse every gradient-echo scan of a BIDS folder.
+    """Analyse every gradient-echo scan and every PET scan of a BIDS folder.
 
-    Labelled clusters are found, measured and counted. Exit code 0: all done; 1: some visits failed; 2: bad
-    input, or no visit could be analysed.
+    Labelled clusters and hot spots are found and measured, cells counted. Exit code 0: all done; 1: some visits
+    failed; 2: bad input, or no visit could be analysed.
     """
+    from ferrosight.io import find_pet_visits
     from ferrosight.io.calibration_file import read_calibration
     from ferrosight.io.uptake_file import read_course
     from ferrosight.physics.labels import get_label
@@ -101,35 +103,47 @@ def run(
         n_cpus=n_cpus,
     )
     planned = plan_study(bids_dir, out_dir, options, subjects=participant_label, sessions=session_label)
+    pet = find_pet_visits(bids_dir, participant_label, session_label)
     if dry_run:
-        _show_plan(planned, options, as_json=as_json)
+        _show_plan(planned, pet, options, as_json=as_json)
         return
-    raise typer.Exit(_run_and_show(planned, out_dir, options, as_json=as_json))
+    raise typer.Exit(_run_and_show(planned, pet, out_dir, options, as_json=as_json))
 
 
-def _run_and_show(planned: tuple[PlannedVisit, ...], out_dir: Path, options: StudyOptions, *, as_json: bool) -> int:
-    from ferrosight.cli.show import describe_visit
+def _run_and_show(
+    planned: tuple[PlannedVisit, ...],
+    pet: tuple[PetFile, ...],
+    out_dir: Path,
+    options: StudyOptions,
+    *,
+    as_json: bool,
+) -> int:
+    from ferrosight.cli.show import describe_pet, describe_visit
+    from ferrosight.study.pet_visit import PetOutcome
     from ferrosight.study.run import VisitOutcome, run_study
 
-    def show(outcome: VisitOutcome) -> None:
+    def show(outcome: VisitOutcome | PetOutcome) -> None:
         if outcome.error:
             print(f"error: {outcome.name}: {outcome.error}", file=sys.stderr)
         elif not as_json:
-            print(describe_visit(outcome), end="\n\n", flush=True)
+            words = describe_pet(outcome) if isinstance(outcome, PetOutcome) else describe_visit(outcome)
+            print(words, end="\n\n", flush=True)
 
     with show_progress() as on_progress:
-        study = run_study(planned, out_dir, options, on_progress=on_progress, on_visit=show)
+        study = run_study(planned, out_dir, options, pet=pet, on_progress=on_progress, on_visit=show)
     if as_json:
         print_json(study.as_plain())
     else:
-        done = len(study.visits) - len(study.failed)
-        print(f"{done} of {len(study.visits)} visits analysed; results are in {out_dir}")
+        done = len(study.every) - len(study.failed)
+        print(f"{done} of {len(study.every)} visits analysed; results are in {out_dir}")
         for visit in study.failed:
             print(f"failed: {visit.name}")
     return study.exit_code
 
 
-def _show_plan(planned: tuple[PlannedVisit, ...], options: StudyOptions, *, as_json: bool) -> None:
+def _show_plan(
+    planned: tuple[PlannedVisit, ...], pet: tuple[PetFile, ...], options: StudyOptions, *, as_json: bool
+) -> None:
     settings = options.config.as_dict()
     if as_json:
         visits = [
@@ -145,7 +159,8 @@ def _show_plan(planned: tuple[PlannedVisit, ...], options: StudyOptions, *, as_j
             }
             for visit in planned
         ]
-        print_json({"visits": visits, "settings": settings})
+        scans = [{"visit": file.name, "images": [str(file.path)]} for file in pet]
+        print_json({"visits": visits, "pet": scans, "settings": settings})
         return
     for visit in planned:
         print(
@@ -154,6 +169,8 @@ def _show_plan(planned: tuple[PlannedVisit, ...], options: StudyOptions, *, as_j
         )
         for file in visit.files.files:
             print(f"  {file.path}")
+    for scan in pet:
+        print(f"{scan.name}\n  {scan.path}")
     print("settings")
     for name, value in settings.items():
         print(f"  {name} = {value}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ferrosight.report.summary import Total
+    from ferrosight.study.pet_visit import PetOutcome
     from ferrosight.study.run import VisitOutcome
     from ferrosight.study.summary import CatalogueSummary
 
@@ -17,15 +18,44 @@ _FEW_SLICES = 24
 
 def describe_visit(outcome: VisitOutcome) -> str:
     """A small table of one visit, or why it failed."""
-    resources = f"{outcome.wall_s:.1f} s" + (
-        "" if outcome.peak_memory_mb is None else f", peak memory so far {outcome.peak_memory_mb:,.0f} MB"
-    )
+    resources = _resources(outcome)
     if outcome.summary is None:
         return f"{outcome.name}: failed after {resources}\n  {outcome.error}"
-    rows = [*_rows(outcome.summary), ("took", resources), ("report", str(outcome.report))]
-    width = max(len(name) for name, _ in rows)
-    lines = [f"  {name.ljust(width)}  {text}" for name, text in rows]
-    return "\n".join([outcome.name, *lines])
+    return _align(outcome.name, [*_rows(outcome.summary), ("took", resources), ("report", str(outcome.report))])
+
+
+def describe_pet(outcome: PetOutcome) -> str:
+    """The same of one PET scan."""
+    summary, resources = outcome.summary, _resources(outcome)
+    if summary is None:
+        return f"{outcome.name}: failed after {resources}\n  {outcome.error}"
+    strongest = f"score {_number(summary.highest_score)}, {_number(summary.lowest_expected_false)} false ones expected"
+    total = "n/a"
+    if math.isfinite(summary.activity_bq):
+        total = f"{summary.activity_bq:.4g} ± {summary.activity_bq_err:.2g} Bq at the scan's start"
+    rows = [
+        ("accepted", f"{summary.n_accepted} of {summary.n_candidates} hot spots at q ≤ {summary.q_threshold:g}"),
+        ("strongest", strongest),
+        ("total activity", total),
+        ("highest SUV peak", _number(summary.highest_suv_peak)),
+        ("rejected for", ", ".join(f"{name} {n}" for name, n in summary.rejected_by_reason.items()) or "none"),
+        ("one false expected", f"at score {_number(summary.score_expecting_one)}, by {summary.n_decoys} minima"),
+        ("point spread", f"{', '.join(f'{width:g}' for width in summary.point_spread_mm)} mm"),
+        *[("note", note) for note in summary.notes],
+        ("took", resources),
+        ("table", str(outcome.table)),
+    ]
+    return _align(outcome.name, rows)
+
+
+def _resources(outcome: VisitOutcome | PetOutcome) -> str:
+    memory = "" if outcome.peak_memory_mb is None else f", peak memory so far {outcome.peak_memory_mb:,.0f} MB"
+    return f"{outcome.wall_s:.1f} s{memory}"
+
+
+def _align(name: str, rows: list[tuple[str, str]]) -> str:
+    width = max(len(heading) for heading, _ in rows)
+    return "\n".join([name, *(f"  {heading.ljust(width)}  {text}" for heading, text in rows)])
 
 
 def _rows(summary: CatalogueSummary) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from ferrosight.io.known_visits import (
 from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
 from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
-from ferrosight.io.pet import PetFile, find_pet_files, read_bids_pet, read_pet_file
+from ferrosight.io.pet import PetFile, find_pet_files, find_pet_visits, read_bids_pet, read_pet_file
 from ferrosight.io.pet_dicom import read_pet_dicom
 from ferrosight.io.tables import read_table, write_table
 from ferrosight.io.uptake_file import read_assays, read_course, read_fits, write_course, write_fits
@@ -31,6 +31,7 @@ __all__ = [
     "check_out_dir",
     "find_known_visits",
     "find_pet_files",
+    "find_pet_visits",
     "find_visits",
     "output_path",
     "read_assays",

@@ -57,12 +57,17 @@ class VisitFiles:
 
 
 def find_visits(
-    bids_dir: Path | str, subjects: Iterable[str] | None = None, sessions: Iterable[str] | None = None
+    bids_dir: Path | str,
+    subjects: Iterable[str] | None = None,
+    sessions: Iterable[str] | None = None,
+    *,
+    other_sessions: Iterable[str] = (),
 ) -> tuple[VisitFiles, ...]:
     """Every gradient-echo scan of a BIDS folder, sorted; all subjects and sessions unless some are named.
 
     Suffixes ``MEGRE`` and ``T2starw`` in ``sub-*/[ses-*/]anat``. Where a visit has both with the same
-    acquisition and run, MEGRE is taken. Labels may carry their prefix.
+    acquisition and run, MEGRE is taken. Labels may carry their prefix. ``other_sessions`` are those of the subjects'
+    other images ("" without a session): where there are such, no gradient-echo scan is needed.
 
     Raises
     ------
@@ -82,13 +87,14 @@ def find_visits(
         if not of_subject:
             _LOG.warning("%s: sub-%s has no gradient-echo images.", root, subject)
         visits += of_subject
-    if not visits:
+    others = set(other_sessions)
+    if not visits and not others:
         what = ", ".join(f"sub-{subject}" for subject in wanted)
         raise BidsError(
             f"{root} holds no gradient-echo images for {what}: expected names ending in "
             f"{' or '.join(SUFFIXES)} in a folder anat."
         )
-    known = sorted({visit.session for visit in visits})
+    known = sorted({visit.session for visit in visits} | others)
     chosen = _choose(root, "session", "ses", known, sessions)
     return tuple(visit for visit in visits if visit.session in chosen)
 

@@ -46,9 +46,20 @@ def clean_label(entity: str, label: str) -> str:
     return bare
 
 
-def visit_stem(subject: str, session: str = "", acquisition: str = "", run: str = "") -> str:
-    """``sub-01[_ses-d07][_acq-hi][_run-1]``."""
-    pairs = (("sub", subject), ("ses", session), ("acq", acquisition), ("run", run))
+def visit_stem(
+    subject: str,
+    session: str = "",
+    acquisition: str = "",
+    run: str = "",
+    *,
+    tracer: str = "",
+    reconstruction: str = "",
+) -> str:
+    """``sub-01[_ses-d07][_acq-hi][_trc-FDG][_rec-osem][_run-1]``."""
+    pairs = (
+        *(("sub", subject), ("ses", session), ("acq", acquisition)),
+        *(("trc", tracer), ("rec", reconstruction), ("run", run)),
+    )
     return "_".join(f"{entity}-{label}" for entity, label in pairs if label)
 
 

@@ -26,7 +26,15 @@ def product_paths() -> dict[str, str]:
 
 
 def output_path(
-    out_dir: Path | str, product: str, subject: str = "", session: str = "", run: str = "", *, acquisition: str = ""
+    out_dir: Path | str,
+    product: str,
+    subject: str = "",
+    session: str = "",
+    run: str = "",
+    *,
+    acquisition: str = "",
+    tracer: str = "",
+    reconstruction: str = "",
 ) -> Path:
     """The path of one product, e.g. ``OUT/sub-01/ses-d07/anat/sub-01_ses-d07_clusters.tsv``.
 
@@ -41,6 +49,8 @@ def output_path(
             clean_label("ses", session),
             clean_label("acq", acquisition),
             clean_label("run", run),
+            tracer=clean_label("trc", tracer),
+            reconstruction=clean_label("rec", reconstruction),
         ),
     }
     if "{subject}" in pattern and not subject:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.errors import BidsError, SidecarError
-from ferrosight.io.bids_names import IMAGE_EXTENSIONS, clean_label, parse_name, same_label
+from ferrosight.io.bids_names import IMAGE_EXTENSIONS, clean_label, parse_name, same_label, visit_stem
 from ferrosight.io.nifti import read_nifti
 from ferrosight.io.sidecars import Metadata, read_metadata
 from ferrosight.io.tables import MISSING, read_tsv
 from ferrosight.physics.isotopes import decay_factor, find_isotope, frame_correction
 from ferrosight.types.pet import PetScan, PetUnit
 
+_LOG = logging.getLogger(__name__)
 _PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _UNITS: dict[str, tuple[PetUnit, float]] = {
     **{
@@ -46,12 +49,31 @@ _SAME_TIME_S = 1.0
 
 @dataclass(frozen=True)
 class PetFile:
-    """One PET image of a BIDS folder; labels without their prefix, "" where there is none."""
+    """One PET image of a BIDS folder; labels without their prefix, "" where there is none.
+
+    ``rivals`` names other images whose products would have the same names; such a visit is refused when analysed.
+    """
 
     path: Path
     subject: str
     session: str
     run: str
+    tracer: str = ""
+    reconstruction: str = ""
+    rivals: tuple[str, ...] = ()
+
+    @property
+    def bids_dir(self) -> Path:
+        """The data set that it lies in: three folders up, four where there is a session."""
+        return self.path.parents[3 if self.session else 2]
+
+    @property
+    def name(self) -> str:
+        """``sub-01[_ses-d07][_trc-FDG][_rec-osem][_run-1]_pet``."""
+        stem = visit_stem(
+            self.subject, self.session, run=self.run, tracer=self.tracer, reconstruction=self.reconstruction
+        )
+        return f"{stem}_pet"
 
 
 def find_pet_files(bids_dir: Path | str, subject: str = "") -> tuple[PetFile, ...]:
@@ -63,10 +85,36 @@ def find_pet_files(bids_dir: Path | str, subject: str = "") -> tuple[PetFile, ..
             name = parse_name(path.name)
             if name is None or name.extension not in IMAGE_EXTENSIONS or name.suffix != "pet":
                 continue
-            labels = [name.entities.get(entity, "") for entity in ("sub", "ses", "run")]
-            if not wanted or same_label(labels[0], wanted):
-                found.append(PetFile(path, *labels))
+            owner, session, run, tracer, reconstruction = (
+                name.entities.get(entity, "") for entity in ("sub", "ses", "run", "trc", "rec")
+            )
+            if not wanted or same_label(owner, wanted):
+                found.append(PetFile(path, owner, session, run, tracer, reconstruction))
     return tuple(sorted(found, key=lambda file: file.path))
+
+
+def find_pet_visits(
+    bids_dir: Path | str, subjects: Iterable[str] | None = None, sessions: Iterable[str] | None = None
+) -> tuple[PetFile, ...]:
+    """The PET images of a BIDS folder, sorted; of all subjects and sessions unless some are named; () without any.
+
+    An image whose name does not fit its folder is left out.
+    """
+    root = Path(bids_dir)
+    wanted = None if subjects is None else {clean_label("sub", label) for label in subjects}
+    chosen = None if sessions is None else {clean_label("ses", label) for label in sessions}
+    by_name: dict[str, list[PetFile]] = {}
+    for file in find_pet_files(root):
+        parts = (f"sub-{file.subject}", *([f"ses-{file.session}"] if file.session else []), "pet")
+        if file.path.parent != root.joinpath(*parts):
+            _LOG.warning("%s is left out: its name does not fit its folder.", file.path)
+            continue
+        if (wanted is None or file.subject in wanted) and (chosen is None or file.session in chosen):
+            by_name.setdefault(file.name, []).append(file)
+    return tuple(
+        replace(files[0], rivals=tuple(file.path.name for file in files) if len(files) > 1 else ())
+        for files in by_name.values()
+    )
 
 
 def read_bids_pet(bids_dir: Path | str, subject: str, session: str = "", run: str = "") -> PetScan:
@@ -137,9 +185,23 @@ def read_pet_file(file: PetFile, bids_dir: Path) -> PetScan:
         subject=file.subject,
         session=file.session,
         run=file.run,
+        point_spread_mm=_read_point_spread(metadata),
         unknown=unknown,
         notes=tuple(notes),
     )
+
+
+def _read_point_spread(metadata: Metadata) -> tuple[float, float, float] | None:
+    """``PointSpreadFWHM``, a field of Ferrosight's own: one width, or one per array axis, mm."""
+    value = metadata.values.get("PointSpreadFWHM")
+    if value is None:
+        return None
+    widths = value if isinstance(value, list) else [value] * 3
+    good = all(isinstance(v, int | float) and not isinstance(v, bool) and 0 < v < math.inf for v in widths)
+    if not good or len(widths) != 3:
+        raise metadata.wrong("PointSpreadFWHM", "a positive width in mm, or a list of three")
+    x, y, z = (float(v) for v in widths)
+    return x, y, z
 
 
 def _read_unit(metadata: Metadata) -> tuple[PetUnit, float]:

@@ -1,7 +1,7 @@
 """Positron emission: uptake values, hot spots and their activity."""
 
 from ferrosight.pet.find import find_hot_spots, measure_hot_spots_at, measure_peak
-from ferrosight.pet.point_spread import measure_point_spread
+from ferrosight.pet.point_spread import measure_point_spread, state_point_spread
 from ferrosight.pet.suv import compute_suv, correct_decay, lean_mass_kg
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "measure_hot_spots_at",
     "measure_peak",
     "measure_point_spread",
+    "state_point_spread",
 ]

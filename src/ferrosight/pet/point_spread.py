@@ -1,4 +1,4 @@
-"""The scanner's point spread, measured in the scan of a point source."""
+"""The scanner's point spread: measured in the scan of a point source, or as stated."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from ferrosight.errors import AnalysisError
+from ferrosight.errors import AnalysisError, SidecarError
 from ferrosight.pet.template import Templates
+from ferrosight.physics.isotopes import find_isotope
+from ferrosight.types.config import PetConfig
 from ferrosight.types.pet import PetResponse, PetScan
 
 Array = NDArray[np.float64]
@@ -17,6 +19,31 @@ Array = NDArray[np.float64]
 _REACH = 2.5
 #: Share of the window's signal, squared, that a good model leaves at most.
 _MOST_LEFT = 0.1
+
+
+def state_point_spread(scan: PetScan, config: PetConfig) -> PetResponse:
+    """The point spread that the settings state, or else the scan; the positrons' range is that of the isotope.
+
+    The width along the scanner's axis goes to the array axis that lies nearest to it. Of an isotope that is not known
+    the range is taken to be in the widths.
+
+    Raises
+    ------
+    SidecarError
+        Where neither states a width.
+    """
+    isotope = find_isotope(scan.isotope)
+    range_mm = 0.0 if isotope is None else isotope.positron_range_mm
+    if config.fwhm_mm:
+        widths = [config.fwhm_mm] * 3
+        widths[int(np.abs(scan.grid.axes[2]).argmax())] = config.axial_fwhm_mm or config.fwhm_mm
+        return PetResponse((widths[0], widths[1], widths[2]), range_mm)
+    if scan.point_spread_mm is None:
+        raise SidecarError(
+            "the width of a point in the image is needed to find hot spots, but is not known; measure it in a point "
+            "source and state it as PointSpreadFWHM (mm) in the sidecar, or by the setting pet.fwhm_mm."
+        )
+    return PetResponse(scan.point_spread_mm, range_mm)
 
 
 def measure_point_spread(

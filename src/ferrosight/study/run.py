@@ -12,8 +12,10 @@ from typing import Any
 
 from ferrosight.errors import FerrosightError, InputError
 from ferrosight.io import (
+    PetFile,
     VisitFiles,
     check_out_dir,
+    find_pet_visits,
     find_visits,
     output_path,
     read_participants,
@@ -26,6 +28,7 @@ from ferrosight.io.sidecars import read_metadata
 from ferrosight.physics.labels import get_label
 from ferrosight.study.baselines import BaselineChoice, HeldBaseline, choose_baseline, hold_baseline
 from ferrosight.study.loads import LoadChoice, choose_load, without_load
+from ferrosight.study.pet_visit import PetOutcome, run_pet_visits
 from ferrosight.study.products import write_maps, write_report, write_summary, write_tables
 from ferrosight.study.provenance import describe_run, hash_files
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
@@ -95,25 +98,31 @@ class VisitOutcome:
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """What became of every visit."""
+    """What became of every visit, and of every PET scan."""
 
     visits: tuple[VisitOutcome, ...]
+    pet: tuple[PetOutcome, ...] = ()
 
     @property
-    def failed(self) -> tuple[VisitOutcome, ...]:
+    def every(self) -> tuple[VisitOutcome | PetOutcome, ...]:
+        """Visits and PET scans."""
+        return (*self.visits, *self.pet)
+
+    @property
+    def failed(self) -> tuple[VisitOutcome | PetOutcome, ...]:
         """The visits that could not be analysed."""
-        return tuple(visit for visit in self.visits if visit.summary is None)
+        return tuple(visit for visit in self.every if visit.summary is None)
 
     @property
     def exit_code(self) -> int:
         """0 all done, 1 some visits failed, 2 none could be analysed."""
-        if len(self.failed) == len(self.visits):
+        if len(self.failed) == len(self.every):
             return 2
         return 1 if self.failed else 0
 
     def as_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"exit_code": self.exit_code, "visits": [visit.as_plain() for visit in self.visits]}
+        return {"exit_code": self.exit_code, "visits": [visit.as_plain() for visit in self.every]}
 
 
 def plan_study(
@@ -129,14 +138,15 @@ def plan_study(
     Raises
     ------
     BidsError
-        BIDS_DIR holds no gradient-echo scan, or not the ones named, a sessions.tsv is malformed, or OUT_DIR must not
-        be written to.
+        BIDS_DIR holds neither a gradient-echo nor a PET scan, or not the ones named, a sessions.tsv is malformed, or
+        OUT_DIR must not be written to.
     LabelError
         participants.tsv names an unknown label.
     """
     check_out_dir(bids_dir, out_dir)
     _check_writable(out_dir)
-    visits = find_visits(bids_dir, subjects, sessions)
+    other_sessions = [file.session for file in find_pet_visits(bids_dir, subjects)]
+    visits = find_visits(bids_dir, subjects, sessions, other_sessions=other_sessions)
     named = {participant.subject: participant.label for participant in read_participants(bids_dir)}
 
     def label_of(visit: VisitFiles) -> Label | None:
@@ -175,10 +185,11 @@ def run_study(
     out_dir: Path,
     options: StudyOptions,
     *,
+    pet: Iterable[PetFile] = (),
     on_progress: Progress | None = None,
-    on_visit: Callable[[VisitOutcome], None] | None = None,
+    on_visit: Callable[[VisitOutcome | PetOutcome], None] | None = None,
 ) -> StudyOutcome:
-    """Analyse each visit and write its products under ``out_dir``.
+    """Analyse each visit, then each PET scan, and write its products under ``out_dir``.
 
     A visit that fails with a FerrosightError is recorded and the study goes on; its earlier products, if
     any, stay as they were. Where every visit fails nothing is written. A programming error rises.
@@ -195,7 +206,8 @@ def run_study(
             outcomes.append(outcome)
             if on_visit is not None:
                 on_visit(outcome)
-    study = StudyOutcome(tuple(outcomes))
+        pet_outcomes = run_pet_visits(pet, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
+    study = StudyOutcome(tuple(outcomes), pet_outcomes)
     if study.exit_code != 2:
         write_json_atomic(output_path(out_dir, "study_summary"), study.as_plain())
     return study

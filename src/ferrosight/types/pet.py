@@ -92,6 +92,8 @@ class PetScan:
         Of the body; NaN where unknown.
     sex : str
         "M", "F" or "".
+    point_spread_mm : (x, y, z) or None
+        Stated widths (FWHM) of a point along the array's axes, without the positrons' range; None where not stated.
     subject, session, run : str
         BIDS labels without their prefix; "" where there is none.
     unknown : mapping
@@ -114,6 +116,7 @@ class PetScan:
     weight_kg: float = math.nan
     height_m: float = math.nan
     sex: str = ""
+    point_spread_mm: tuple[float, float, float] | None = None
     subject: str = ""
     session: str = ""
     run: str = ""

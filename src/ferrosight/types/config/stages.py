@@ -111,6 +111,15 @@ class PetConfig(StageConfig):
         low=0.0,
         high=0.5,
     )
+    fwhm_mm: float = setting(
+        0.0,
+        "Width (FWHM) of a point in the image, positrons' range left out, mm; 0 takes the sidecar's PointSpreadFWHM.",
+        low=0.0,
+        high=50.0,
+    )
+    axial_fwhm_mm: float = setting(
+        0.0, "The same along the scanner's axis, mm; 0 takes pet.fwhm_mm.", low=0.0, high=50.0
+    )
 
 
 @dataclass(frozen=True)
