@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ferrosight.simulate import PRESETS, Preset
+from ferrosight.simulate import COURSES, PRESETS, Preset
 from ferrosight.study import simulation
 
 
@@ -28,11 +28,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path, dict[str, ob
 def test_options_reach_the_study(ferrosight, asked, tmp_path):
     ended = ferrosight("simulate", "human-brain-3t", tmp_path, "--seed", 4, "--subjects", 3, "--visits", 2)
     assert ended.code == 0
-    expected = {"seed": 4, "n_subjects": 3, "n_visits": 2, "has_baseline": False}
+    expected = {"seed": 4, "n_subjects": 3, "n_visits": 2, "has_baseline": False, "course": "mixed"}
     assert asked == [("human-brain-3t", tmp_path, expected)]
     assert f"1 scan is in {tmp_path}" in ended.out
-    assert ferrosight("simulate", "human-brain-3t", tmp_path, "--baseline").code == 0
-    assert asked[1][2] == {"seed": 0, "n_subjects": 1, "n_visits": 1, "has_baseline": True}
+    assert ferrosight("simulate", "human-brain-3t", tmp_path, "--baseline", "--course", "growing").code == 0
+    assert asked[1][2] == {"seed": 0, "n_subjects": 1, "n_visits": 1, "has_baseline": True, "course": "growing"}
+
+
+def test_an_unknown_course_is_refused_with_the_list(ferrosight, tmp_path):
+    ended = ferrosight("simulate", "gel-11t", tmp_path / "out", "--course", "shrinking")
+    assert (ended.code, ended.out) == (2, "")
+    assert all(name in ended.err for name in COURSES)
 
 
 def test_an_unknown_preset_is_refused_with_the_list(ferrosight, tmp_path):

@@ -14,7 +14,7 @@ from ferrosight.io.bids import find_visits, read_bids
 from ferrosight.io.bids_write import write_scan, write_study, write_truth
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
 from ferrosight.io.tables import read_table
-from ferrosight.types import TRUTH, PhaseSign, Scan, Table, Truth
+from ferrosight.types import TRUTH, PhaseSign, Rigid, Scan, Table, Truth
 
 
 def make_scan(seed=0, n_echoes=2, affine=None, **fields):
@@ -126,13 +126,15 @@ def test_truth_lies_beside_the_scan(tmp_path):
             {"x_mm": 0.0, "y_mm": 0.0, "z_mm": 0.0, "moment_am2": -1e-12, "kind": "calcification"},
         ],
     )
-    path = write_truth(Truth(table, seed=42, voxel_mm=(0.1, 0.2, 0.3)), tmp_path, "01", "d07")
+    pose = Rigid.from_twist([0.1, 0.2, 0.3, 0.01, 0.02, 0.03])
+    path = write_truth(Truth(table, 42, (0.1, 0.2, 0.3), pose), tmp_path, "01", "d07")
     assert path == tmp_path / "truth" / "sub-01_ses-d07_truth.tsv"
     found = read_table(TRUTH, path)
     for name in TRUTH.names:
         np.testing.assert_array_equal(found[name], table[name])
     described = json.loads(path.with_suffix(".json").read_text())
     assert (described["Seed"], described["VoxelMm"]) == (42, [0.1, 0.2, 0.3])
+    np.testing.assert_array_equal(described["ToSubject"], pose.affine)
     assert not (tmp_path / ".bidsignore").exists()
     write_scan(make_scan(subject="02"), tmp_path)
     write_truth(Truth(table, seed=42, voxel_mm=(0.1, 0.2, 0.3)), tmp_path, "02")

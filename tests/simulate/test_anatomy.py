@@ -80,7 +80,8 @@ def test_cells_die_and_never_come_back_and_a_third_of_clusters_stay() -> None:
     kept = []
     for seed in range(6):
         first, later, last = (labelled(draw(seed, day, content)) for day in (0.0, 20.0, 60.0))
-        cells = [{tuple(p) for s in day for p in s.positions_mm.tolist()} for day in (first, later, last)]  # type: ignore[union-attr]
+        # every cell has a moment of its own
+        cells = [{m for s in day for m in s.moments_am2.tolist()} for day in (first, later, last)]  # type: ignore[union-attr]
         assert cells[0] > cells[1] > cells[2]
         assert len(first) == 30
         kept += [s.n_cells == 200 for s in later]

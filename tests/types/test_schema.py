@@ -20,7 +20,7 @@ def test_the_clusters_table_is_the_published_one() -> None:
 
 def test_the_truth_table_is_the_published_one() -> None:
     assert " ".join(TRUTH.names) == (
-        "x_mm y_mm z_mm moment_am2 iron_pg n_cells kind radius_mm axis_x_mm axis_y_mm axis_z_mm"
+        "x_mm y_mm z_mm moment_am2 iron_pg n_cells kind radius_mm axis_x_mm axis_y_mm axis_z_mm object_id"
     )
 
 

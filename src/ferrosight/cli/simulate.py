@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,11 +24,18 @@ def simulate(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="One more visit, a week before the label is given.")
     ] = False,
+    course: Annotated[
+        Literal["mixed", "constant", "fading", "growing"],
+        typer.Option(
+            help="What becomes of clusters: some stay and some fade, all stay, all fade, or, label being given before "
+            "every visit, some grow and some appear."
+        ),
+    ] = "mixed",
 ) -> None:
     """Simulate a study as a BIDS data set.
 
-    What every scan really holds is written to truth/. Clusters persist from visit to visit; the cells of two
-    thirds of them die and take their iron with them.
+    What every scan really holds is written to truth/. Bodies keep their names there from visit to visit, while the
+    subject lies differently each time.
     """
     from ferrosight.simulate import PRESET_LABEL_ID, get_preset
     from ferrosight.study.simulation import simulate_study
@@ -42,6 +49,7 @@ def simulate(
             n_subjects=subjects,
             n_visits=visits,
             has_baseline=baseline,
+            course=course,
             on_progress=on_progress,
         )
     print(

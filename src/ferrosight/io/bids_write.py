@@ -65,13 +65,14 @@ def write_scan(scan: Scan, bids_dir: Path | str, *, description: str = "Simulate
 def write_truth(truth: Truth, out_dir: Path | str, subject: str, session: str = "") -> Path:
     """Write ``truth/sub-X[_ses-Y]_truth.tsv`` under ``out_dir``; returns its path.
 
+    Its JSON has the true pose as ``ToSubject``, 4 × 4: the scan's scanner RAS+ mm to the subject's own space.
     Where ``out_dir`` is a BIDS data set, ``.bidsignore`` names the folder, so that it stays a valid one.
     """
     ignored = Path(out_dir) / ".bidsignore"
     if (Path(out_dir) / "dataset_description.json").exists() and not ignored.exists():
         write_text_atomic(ignored, "truth/\n")
     stem = visit_stem(clean_label("sub", subject), clean_label("ses", session))
-    extra = {"Seed": truth.seed, "VoxelMm": list(truth.voxel_mm)}
+    extra = {"Seed": truth.seed, "VoxelMm": list(truth.voxel_mm), "ToSubject": truth.to_subject.affine.tolist()}
     path, _ = write_table(truth.table, Path(out_dir) / "truth" / f"{stem}_truth.tsv", extra)
     return path
 

@@ -4,8 +4,9 @@ Nothing here uses the tables that the fit uses: the signal near a source is summ
 mistake in the fit cannot hide in the truth it is tested against.
 """
 
+from ferrosight.simulate.courses import COURSES, CourseName
 from ferrosight.simulate.inject import inject_clusters
-from ferrosight.simulate.moved import simulate_moved_scan
+from ferrosight.simulate.moved import draw_posture, simulate_moved_scan
 from ferrosight.simulate.pet import (
     PetCounts,
     contrast_activity_bq,
@@ -33,6 +34,7 @@ from ferrosight.simulate.spec import (
 from ferrosight.simulate.vessels import grow_vessel_tree
 
 __all__ = [
+    "COURSES",
     "DEMO_IRON_PER_CELL_PG",
     "DEMO_LABEL_ID",
     "DEMO_MS_AM2_PER_KG_FE",
@@ -40,6 +42,7 @@ __all__ = [
     "PRESETS",
     "PRESET_LABEL_ID",
     "Cells",
+    "CourseName",
     "Ellipsoid",
     "HotSphere",
     "PetCounts",
@@ -59,6 +62,7 @@ __all__ = [
     "build_graft",
     "build_pet_spec",
     "contrast_activity_bq",
+    "draw_posture",
     "expect_counts",
     "expect_source_counts",
     "get_preset",

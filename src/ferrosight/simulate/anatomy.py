@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.simulate.background import is_in_tissue
+from ferrosight.simulate.courses import STEP_VOXELS, Course, CourseName, draw_course, draw_dose, draw_wandering
 from ferrosight.simulate.spec import (
     PlacedCells,
     Position,
@@ -32,11 +35,6 @@ _PACKING = 0.6
 
 #: Spread of iron between single cells, relative. Assumption.
 CELL_TO_CELL_CV = 0.5
-
-#: Share of clusters whose iron stays; the others' cells die with half-lives (days) log-uniform between these.
-#: Assumption.
-_STAYING = 1 / 3
-_HALF_LIFE_DAYS = (5.0, 40.0)
 
 #: How often a place is drawn before there is no more room.
 _TRIES = 2000
@@ -88,31 +86,33 @@ class Content:
     cavities_um: tuple[float, ...] = ()
 
 
-def draw_sources(spec: ScanSpec, content: Content, share: float, seed: np.random.SeedSequence, day: float) -> ScanSpec:
+def draw_sources(
+    spec: ScanSpec,
+    content: Content,
+    share: float,
+    seed: np.random.SeedSequence,
+    day: float,
+    course: CourseName = "mixed",
+) -> ScanSpec:
     """The scan with a subject's sources in it, as they are on ``day`` after labelling.
 
     Before day 0 nothing is labelled. Nothing that is drawn depends on the day, so that a subject is the same on
-    every day but for the iron that has left. ``share`` of the preset's field of view is seen: of every kind
-    there is that share, at least one.
-
-    Notes
-    -----
-    A third of the clusters keep their iron. The cells of each other cluster die at random with a half-life of
-    its own, and their iron goes with them; of a solid one the same share goes.
+    every day but for what its clusters' ``course`` does to them (see ``draw_course``), and every body has the same
+    ``object_id``. ``share`` of the preset's field of view is seen: of every kind there is that share, at least one.
     """
     streams = seed.spawn(5)
     room = _Room(spec, np.random.default_rng(streams[0]))
-    sources: list[Source] = []
+    sources: list[Source | None] = []
     # cavities and veins first: what is smaller finds room beside them
     rng = np.random.default_rng(streams[1])
     sources += [room.add_cavity(radius_um, rng) for radius_um in content.cavities_um]
     rng = np.random.default_rng(streams[2])
     for _ in range(_scale(content.n_trees, share)):
         sources += _grow_tree(room, content, rng)
-    clusters = _draw_clusters(room, content, share, spec.b0_t, streams[3], day)
+    clusters = _draw_clusters(room, content, share, spec.b0_t, streams[3], day, course)
     sources += clusters if day >= 0 else []
     sources += _draw_confusers(room, content, share, np.random.default_rng(streams[4]))
-    return replace(spec, sources=tuple(sources))
+    return replace(spec, sources=tuple(_name(sources)))
 
 
 class _Room:
@@ -122,6 +122,7 @@ class _Room:
         self._spec, self._rng = spec, rng
         self._taken: list[tuple[FloatArray, float]] = []
         self._veins = np.zeros((0, 3))
+        self.finest_mm = min(spec.grid.voxel_mm)
 
     def take(self, radius_mm: float) -> Position | None:
         """A place (RAS+ mm) with ``radius_mm`` of tissue around it; ``None`` where there is no room left."""
@@ -190,25 +191,40 @@ def _grow_tree(room: _Room, content: Content, rng: np.random.Generator) -> list[
     return list(veins)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """A cluster before it is placed: cells, half axes (µm) of where they lie, and what it is made of."""
+
+    n: int
+    half_axes_um: Position
+    is_placed: bool
+    is_graft: bool
+
+
 def _draw_clusters(
-    room: _Room, content: Content, share: float, b0_t: float, seed: np.random.SeedSequence, day: float
-) -> list[Source]:
-    """Labelled clusters as they are on a day; those without living cells are left out."""
+    room: _Room, content: Content, share: float, b0_t: float, seed: np.random.SeedSequence, day: float, name: CourseName
+) -> list[Source | None]:
+    """Labelled clusters as they are on a day; None where a cluster is not there, or not yet."""
     dense = _spread(content.cells, share)
-    plans = [(n, _dense_half_axes(n, content.cell_radius_um), n <= MOST_PLACED) for n in dense]
-    plans += [(n, half_axes, True) for n, half_axes in _spread(content.grafts, share)]
-    plans += [(n, half_axes, False) for n, half_axes in _spread(content.solid_grafts, share)]
+    plans = [_Plan(n, _dense_half_axes(n, content.cell_radius_um), n <= MOST_PLACED, False) for n in dense]
+    plans += [_Plan(n, half_axes, True, True) for n, half_axes in _spread(content.grafts, share)]
+    plans += [_Plan(n, half_axes, False, True) for n, half_axes in _spread(content.solid_grafts, share)]
     # large ones first: they need the most room
-    plans.sort(key=lambda plan: -max(plan[1]))
-    sources: list[Source] = []
+    plans.sort(key=lambda plan: -max(plan.half_axes_um))
+    sources: list[Source | None] = []
     streams = seed.spawn(len(plans) + 1)
-    for (n, half_axes, is_placed), stream in zip(plans, streams, strict=False):
-        spot = room.take(max(half_axes) * 1e-3)
+    dose = draw_dose(seed, day) if name == "growing" else 1.0
+    for plan, stream in zip(plans, streams, strict=False):
+        spot = room.take(max(plan.half_axes_um) * 1e-3)
         if spot is None:
             continue
-        draw = _draw_placed if is_placed else _draw_solid
-        source = draw(spot, n, half_axes, content, b0_t, np.random.default_rng(stream), max(day, 0.0))
-        sources += [] if source is None else [source]
+        rng = np.random.default_rng(stream)
+        # what was transplanted does not grow: only what the label seeks and finds does
+        course = Course() if plan.is_graft and name == "growing" else draw_course(name, rng)
+        walked = draw_wandering(day, STEP_VOXELS * room.finest_mm, np.random.default_rng(stream.spawn(1)[0]))
+        there = (float(spot[0] + walked[0]), float(spot[1] + walked[1]), float(spot[2] + walked[2]))
+        draw = draw_placed if plan.is_placed else _draw_solid
+        sources.append(draw(there, plan.n, plan.half_axes_um, content, b0_t, rng, max(day, 0.0), course, dose))
     rng = np.random.default_rng(streams[-1])
     for _ in range(_scale(content.n_particles, share)):
         iron_pg = math.exp(rng.uniform(*np.log(content.particles_pg)))
@@ -217,6 +233,18 @@ def _draw_clusters(
             moment = np.array([content.ms_am2_per_kg_fe * iron_pg * 1e-15])
             sources.append(PlacedCells(np.array([spot]), moment, 1.0, iron_pg=iron_pg, n_cells=math.nan))
     return sources
+
+
+def _name(sources: Sequence[Source | None]) -> list[Source]:
+    """The sources that are there, each with a name of its kind and number, which those that are not keep as well."""
+    counts: Counter[str] = Counter()
+    named = []
+    for source in sources:
+        kind = "labelled" if source is None else source.kind
+        counts[kind] += 1
+        if source is not None:
+            named.append(replace(source, object_id=f"{kind}-{counts[kind]:02d}"))
+    return named
 
 
 def _spread(items: tuple[Any, ...], share: float) -> list[Any]:
@@ -230,26 +258,35 @@ def _dense_half_axes(n: int, cell_radius_um: float) -> Position:
     return radius, radius, radius
 
 
-def _half_life(rng: np.random.Generator) -> float:
-    stays, half_life = rng.random() < _STAYING, math.exp(rng.uniform(*np.log(_HALF_LIFE_DAYS)))
-    return math.inf if stays else half_life
+def draw_placed(
+    spot: Position,
+    n: int,
+    half_axes_um: Position,
+    content: Content,
+    b0_t: float,
+    rng: np.random.Generator,
+    day: float,
+    course: Course,
+    dose: float,
+) -> PlacedCells | None:
+    """``n`` cells, each with its place, load and day of death, as they are on a day; None where none is there.
 
-
-def _draw_placed(
-    spot: Position, n: int, half_axes_um: Position, content: Content, b0_t: float, rng: np.random.Generator, day: float
-) -> Source | None:
-    """``n`` cells, each with its place, load and day of death, less those that are dead."""
+    ``half_axes_um`` are those of the cells on the first day. The same ``rng`` gives every cell the same place, load
+    and death on every day; more of them lie farther out. ``dose`` is label that arrived over what was meant to.
+    """
     del b0_t  # a saturated label has the same moment in every magnet
-    half_life = _half_life(rng)
-    way = rng.normal(size=(n, 3))
-    way *= np.cbrt(rng.random((n, 1))) / np.linalg.norm(way, axis=1, keepdims=True)
+    n_now, n_most = course.count_cells(n, day), course.count_most(n)
+    way = rng.normal(size=(n_most, 3))
+    way *= np.cbrt(rng.random((n_most, 1))) / np.linalg.norm(way, axis=1, keepdims=True)
     spread = math.sqrt(math.log(1 + CELL_TO_CELL_CV**2))
-    iron_pg = rng.lognormal(math.log(content.iron_per_cell_pg) - spread**2 / 2, spread, n)
-    alive = rng.exponential(1.0, n) * half_life / math.log(2) > day
+    iron_pg = rng.lognormal(math.log(content.iron_per_cell_pg) - spread**2 / 2, spread, n_most)
+    iron_pg *= dose * course.iron_kept(day)
+    alive = course.find_living(n_most, day, rng) & (np.arange(n_most) < n_now)
     if not alive.any():
         return None
+    reach_um = np.array(_grow_half_axes(half_axes_um, n, n_now, content.cell_radius_um))
     return PlacedCells(
-        np.array(spot) + way[alive] * np.array(half_axes_um) * 1e-3,
+        np.array(spot) + way[alive] * reach_um * 1e-3,
         content.ms_am2_per_kg_fe * iron_pg[alive] * 1e-15,
         content.cell_radius_um,
         iron_pg=float(iron_pg[alive].sum()),
@@ -258,23 +295,40 @@ def _draw_placed(
 
 
 def _draw_solid(
-    spot: Position, n: int, half_axes_um: Position, content: Content, b0_t: float, rng: np.random.Generator, day: float
+    spot: Position,
+    n: int,
+    half_axes_um: Position,
+    content: Content,
+    b0_t: float,
+    rng: np.random.Generator,
+    day: float,
+    course: Course,
+    dose: float,
 ) -> Source | None:
-    half_life = _half_life(rng)
+    """The same, with the iron of so many cells spread evenly."""
     turn = rng.uniform(0, 360, 3)
-    n_cells = round(n * 2 ** (-day / half_life))
-    iron_pg = n_cells * content.iron_per_cell_pg
+    n_now = course.count_cells(n, day)
+    n_cells = round(n_now * course.share_living(day))
+    iron_pg = n_cells * content.iron_per_cell_pg * dose * course.iron_kept(day)
     if not n_cells:
         return None
     return build_graft(
         spot,
-        half_axes_um,
+        _grow_half_axes(half_axes_um, n, n_now, content.cell_radius_um),
         content.ms_am2_per_kg_fe * iron_pg * 1e-15,
         b0_t,
         rotation_deg=(float(turn[0]), float(turn[1]), float(turn[2])),
         iron_pg=iron_pg,
         n_cells=n_cells,
     )
+
+
+def _grow_half_axes(half_axes_um: Position, n: int, n_now: int, cell_radius_um: float) -> Position:
+    """Half axes of ``n_now`` cells that lie as densely as ``n`` did."""
+    if n == 1:
+        return _dense_half_axes(n_now, cell_radius_um)
+    x, y, z = (float(half_axis * np.cbrt(n_now / n)) for half_axis in half_axes_um)
+    return x, y, z
 
 
 def _draw_confusers(room: _Room, content: Content, share: float, rng: np.random.Generator) -> list[Source]:

@@ -35,6 +35,11 @@ _FINE = 2
 _EDGE_VOXELS = 0.5
 
 
+#: How differently a subject lies at a visit (one standard deviation per axis): turned by so many degrees, shifted by
+#: so many of the finest voxel edges. Assumption.
+_TURN_DEG, _SHIFT_VOXELS = 2.0, 2.0
+
+
 @dataclass(frozen=True, eq=False)
 class Waves:
     """A random field of unit spread and Gaussian spectrum: plane waves (n, 3), rad/mm, and their complex weights."""
@@ -63,6 +68,15 @@ class Waves:
         return replace(self, weights=self.weights * (1 / 3 - (unit @ b0_in_subject) ** 2))
 
 
+def draw_posture(voxel_mm: tuple[float, float, float], seed: int, visit: int) -> Rigid:
+    """How a subject lies at a visit: the scanner's RAS+ mm to the subject's, which is the scanner's at visit 0."""
+    if visit == 0:
+        return Rigid.identity()
+    rng = np.random.default_rng(find_visit_seed(np.random.SeedSequence(seed, spawn_key=(4,)), visit))
+    shift_mm = rng.normal(scale=_SHIFT_VOXELS * min(voxel_mm), size=3)
+    return Rigid.from_twist([*shift_mm, *rng.normal(scale=math.radians(_TURN_DEG), size=3)])
+
+
 def simulate_moved_scan(
     spec: ScanSpec, seed: int, to_subject: Rigid, *, grid: Grid | None = None, visit: int = 0
 ) -> tuple[Scan, Truth]:
@@ -89,7 +103,8 @@ def simulate_moved_scan(
     ]
     there = replace(spec, shape=grid.shape, affine=grid.affine, sources=tuple(sources))
     tissue = _draw_moved_tissue(spec, there, to_subject, anatomy_seed, find_visit_seed(day_seed, visit))
-    return scan_tissue(there, tissue, source_seed, find_visit_seed(noise_seed, visit), seed)
+    scan, truth = scan_tissue(there, tissue, source_seed, find_visit_seed(noise_seed, visit), seed)
+    return scan, replace(truth, to_subject=to_subject)
 
 
 def move_source(source: Source, motion: Rigid, rng: np.random.Generator) -> Source:

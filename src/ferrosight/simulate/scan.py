@@ -71,7 +71,8 @@ def scan_tissue(
         b0_direction=spec.b0_direction,
         phase_sign=spec.phase_sign,
     )
-    return scan, Truth(Table.from_rows(TRUTH, [row for _, row in placed]), seed, grid.voxel_mm)
+    rows = [{**row, "object_id": source.object_id} for source, (_, row) in zip(spec.sources, placed, strict=True)]
+    return scan, Truth(Table.from_rows(TRUTH, rows), seed, grid.voxel_mm)
 
 
 def find_visit_seed(seed: np.random.SeedSequence, visit: int) -> np.random.SeedSequence:
@@ -131,7 +132,15 @@ def scatter_cells(source: Cells, rng: np.random.Generator) -> PlacedCells:
     radii = source.radius_um * 1e-3 * np.cbrt(rng.random((source.n_cells, 1)))
     positions = np.array(source.centre_mm) + radii * directions
     moments = np.full(source.n_cells, source.moment_am2 / source.n_cells)
-    return PlacedCells(positions, moments, source.cell_core_radius_um, source.kind, source.iron_pg, source.n_cells)
+    return PlacedCells(
+        positions,
+        moments,
+        source.cell_core_radius_um,
+        source.kind,
+        source.iron_pg,
+        source.n_cells,
+        source.object_id,
+    )
 
 
 def _place_cells(source: PlacedCells, grid: Grid, b0: NDArray[np.float64]) -> tuple[list[Body], dict[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 from ferrosight.errors import InputError
 from ferrosight.physics.labels import LABELS
 from ferrosight.simulate.anatomy import Content, draw_sources
+from ferrosight.simulate.courses import CourseName
 from ferrosight.simulate.spec import ScanSpec, build_affine
 from ferrosight.types import AxisSupport, PhaseSign
 
@@ -49,16 +50,23 @@ class Preset:
     content: Content
     motion_mm: float = 0.0
 
-    def build_spec(self, seed: int, day: float = 0.0, shape: tuple[int, int, int] | None = None) -> ScanSpec:
+    def build_spec(
+        self,
+        seed: int,
+        day: float = 0.0,
+        shape: tuple[int, int, int] | None = None,
+        course: CourseName = "mixed",
+    ) -> ScanSpec:
         """The scan of a subject, drawn from ``seed``, ``day`` days after labelling; before day 0 nothing is labelled.
 
-        ``shape`` cuts the field of view, tissue included, and puts the same share of everything into it.
+        ``shape`` cuts the field of view, tissue included, and puts the same share of everything into it. ``course``
+        is what becomes of clusters, as in ``draw_course``.
         """
         size = self.scan.shape if shape is None else shape
         share = float(np.prod(size) / np.prod(self.scan.shape))
         spec = replace(self.scan, shape=size, affine=build_affine(size, self.voxel_mm, self.rotation_deg))
         content_seed, motion_seed = np.random.SeedSequence(seed).spawn(2)
-        spec = draw_sources(spec, self.content, share, content_seed, day)
+        spec = draw_sources(spec, self.content, share, content_seed, day, course)
         if not self.motion_mm:
             return spec
         moves = np.random.default_rng(motion_seed).normal(scale=self.motion_mm, size=(len(spec.echo_times_s), 3))

@@ -27,8 +27,8 @@ FULL_SUPPORT: Supports = (AxisSupport(), AxisSupport(), AxisSupport())
 class Point:
     """A magnetised point at ``position_mm`` (RAS+). Within ``core_radius_um`` its field stops growing inwards.
 
-    A negative moment gives the polarity opposite to iron's. ``iron_pg`` and ``n_cells`` are only passed on to
-    the truth table.
+    A negative moment gives the polarity opposite to iron's. ``iron_pg``, ``n_cells`` and, of every source,
+    ``object_id`` (the same at every visit) are only passed on to the truth table.
     """
 
     position_mm: Position
@@ -37,6 +37,7 @@ class Point:
     kind: Kind = "labelled"
     iron_pg: float = math.nan
     n_cells: float = math.nan
+    object_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Cells:
     cell_core_radius_um: float = 0.0
     kind: Kind = "labelled"
     iron_pg: float = math.nan
+    object_id: str = ""
 
     def __post_init__(self) -> None:
         if self.n_cells < 1 or self.radius_um < 0:
@@ -76,6 +78,7 @@ class PlacedCells:
     kind: Kind = "labelled"
     iron_pg: float = math.nan
     n_cells: float = math.nan
+    object_id: str = ""
 
     def __post_init__(self) -> None:
         n = len(self.moments_am2)
@@ -99,6 +102,7 @@ class Sphere:
     delta_chi: float
     kind: Kind
     inside_per_s: float = math.inf
+    object_id: str = ""
 
     def __post_init__(self) -> None:
         if not self.radius_um > 0:
@@ -121,6 +125,7 @@ class Ellipsoid:
     inside_per_s: float = 0.0
     iron_pg: float = math.nan
     n_cells: float = math.nan
+    object_id: str = ""
 
     def __post_init__(self) -> None:
         if not min(self.half_axes_um) > 0:
@@ -140,6 +145,7 @@ class Vein:
     delta_chi: float
     kind: Kind = "vein"
     inside_per_s: float = 0.0
+    object_id: str = ""
 
     def __post_init__(self) -> None:
         if not self.radius_um > 0 or self.start_mm == self.end_mm:

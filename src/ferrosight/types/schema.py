@@ -188,6 +188,7 @@ TRUTH = TableSchema(
             Column(f"axis_{a}_mm", "mm", "number", f"Along {a}, from the middle of a vein to its end; 0 without axis.")
             for a in "xyz"
         ),
+        Column("object_id", "", "string", "Which of the subject's bodies it is: the same name at every visit."),
     ),
 )
 
