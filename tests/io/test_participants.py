@@ -69,6 +69,16 @@ def test_sessions_are_read(tmp_path):
     assert third.baseline is False
 
 
+def test_the_reference_tissue_is_a_number_per_visit_or_unknown(tmp_path):
+    sessions(tmp_path, "session_id\tday\treference", "ses-a\t0\t12.5", "ses-b\t7\tn/a")
+    first, second = read_sessions(tmp_path, "01")
+    assert first.reference == 12.5
+    assert math.isnan(second.reference)
+    sessions(tmp_path, "session_id\tday\treference", "ses-a\t0\tliver")
+    with pytest.raises(BidsError, match=r"sessions\.tsv: reference must be a number or n/a, but is 'liver'"):
+        read_sessions(tmp_path, "01")
+
+
 def test_days_come_from_acquisition_times(tmp_path):
     sessions(
         tmp_path,

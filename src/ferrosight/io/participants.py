@@ -10,8 +10,7 @@ from pathlib import Path
 from ferrosight.errors import BidsError
 from ferrosight.io.bids_names import clean_label
 from ferrosight.io.tables import MISSING, read_tsv
-
-STUDY_KINDS = ("prelabelled", "targeted", "tracer")
+from ferrosight.types.relapse import STUDY_KINDS
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,15 @@ class Session:
 
     ``day`` counts from the study's own zero, or from the subject's earliest ``acq_time`` where only that is
     given; NaN where unknown. ``baseline`` is a scan without label; ``label_day`` (NaN where unknown) is when
-    the label was given.
+    the label was given. ``reference`` (NaN where unknown) is what a tissue that cannot grow measured at that visit, in
+    any unit: of the label's iron where particles are given again before each scan, otherwise of PET.
     """
 
     session: str
     day: float = math.nan
     baseline: bool = False
     label_day: float = math.nan
+    reference: float = math.nan
 
 
 def read_participants(bids_dir: Path | str) -> tuple[Participant, ...]:
@@ -86,6 +87,7 @@ def read_sessions(bids_dir: Path | str, subject: str) -> tuple[Session, ...]:
             _number(path, "day", row["day"]) if row.get("day") else elapsed,
             _boolean(path, "baseline", row.get("baseline", "")),
             _number(path, "label_day", row.get("label_day", "")),
+            _number(path, "reference", row.get("reference", "")),
         )
         for row, elapsed in zip(rows, since, strict=True)
     )

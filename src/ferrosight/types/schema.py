@@ -323,6 +323,19 @@ RELAPSE = TableSchema(
     ),
 )
 
+LESIONS = TableSchema(
+    "lesions",
+    "Lesions as somebody measured them, by hand or from a segmentation: read beside the scans, never written.",
+    (
+        Column("session_id", "", "string", "Visit, with or without ses-."),
+        Column("lesion_id", "", "string", "The same at every visit; n/a in a line that says that there was none."),
+        Column("longest_mm", "mm", "number", "Longest diameter; 0 where it has gone, n/a where it was not measured."),
+        Column("perpendicular_mm", "mm", "number", "Longest diameter across that; likewise."),
+        Column("volume_mm3", "mm³", "number", "Volume; likewise."),
+        Column("sul_peak", "g/mL", "number", "Peak SUV by lean body mass, for PERCIST; may be left out."),
+    ),
+)
+
 _ACTIVITY = (
     Column("activity_bq", "Bq", "number", "Activity beyond the local background, at the scan's start."),
     Column("activity_bq_err", "Bq", "number", "One standard deviation of the activity."),
@@ -382,7 +395,7 @@ PET_TRUTH = TableSchema(
 )
 
 _ALL = (
-    *(CLUSTERS, FITS, FORCED, NULLS, RELAPSE, TRACKS, TRUTH),
+    *(CLUSTERS, FITS, FORCED, LESIONS, NULLS, RELAPSE, TRACKS, TRUTH),
     *(MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES),
     *(PET_CLUSTERS, PET_FORCED, PET_TRUTH),
 )
