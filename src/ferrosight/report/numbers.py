@@ -8,8 +8,8 @@ NA = "n/a"
 _NBSP = "\u00a0"
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
-_IRON_UNITS = ((1e-3, "fg"), (1.0, "pg"), (1e3, "ng"), (1e6, "µg"), (1e9, "mg"))
-_MOMENT_UNITS = ((1e-18, "aA m²"), (1e-15, "fA m²"), (1e-12, "pA m²"), (1e-9, "nA m²"), (1e-6, "µA m²"))
+IRON_UNITS = ((1e-3, "fg"), (1.0, "pg"), (1e3, "ng"), (1e6, "µg"), (1e9, "mg"))
+MOMENT_UNITS = ((1e-18, "aA m²"), (1e-15, "fA m²"), (1e-12, "pA m²"), (1e-9, "nA m²"), (1e-6, "µA m²"))
 
 #: What the tables' fixed units are in the catalogue's units.
 TABLE_MOMENT_AM2 = 1e-15
@@ -73,12 +73,12 @@ def _quantity(value: float, err: float, units: tuple[tuple[float, str], ...]) ->
 
 def format_moment(moment_am2: float, err_am2: float = math.nan) -> str:
     """A magnetic moment in the fitting SI prefix of A m², with its standard deviation where there is one."""
-    return _quantity(moment_am2, err_am2, _MOMENT_UNITS)
+    return _quantity(moment_am2, err_am2, MOMENT_UNITS)
 
 
 def format_iron(iron_pg: float, err_pg: float = math.nan) -> str:
     """A mass of iron in the fitting prefix of g, with its standard deviation where there is one."""
-    return _quantity(iron_pg, err_pg, _IRON_UNITS)
+    return _quantity(iron_pg, err_pg, IRON_UNITS)
 
 
 def format_range(low: float, high: float, units: tuple[tuple[float, str], ...] = ((1.0, ""), (1.0, ""))) -> str:
@@ -97,12 +97,12 @@ def format_range(low: float, high: float, units: tuple[tuple[float, str], ...] =
 
 def format_iron_range(low_pg: float, high_pg: float) -> str:
     """An interval of iron mass."""
-    return format_range(low_pg, high_pg, _IRON_UNITS)
+    return format_range(low_pg, high_pg, IRON_UNITS)
 
 
 def format_moment_range(low_am2: float, high_am2: float) -> str:
     """An interval of magnetic moment."""
-    return format_range(low_am2, high_am2, _MOMENT_UNITS)
+    return format_range(low_am2, high_am2, MOMENT_UNITS)
 
 
 def format_probability(value: float) -> str:

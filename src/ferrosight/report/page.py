@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ferrosight.report import charts, methods, numbers, overview, summary
 from ferrosight.report.gallery import PatchPictures, draw_patch, legend_ramps
 from ferrosight.report.orientation import direction_letters
+from ferrosight.report.template import RESEARCH_ONLY, load_template, write_whole
 from ferrosight.types import FLAG_INFO, Catalogue, Config, EvidenceMap, FieldMap, Progress, Scan
 
 #: Longer tables of rejected candidates are cut; the TSV beside the page holds all of them.
 MAX_REJECTED_ROWS = 400
 #: Rejected candidates shown one by one where the gallery has room for them.
 MAX_REJECTED_PICTURES = 6
-
-_FACTS = "Research use only. Not a diagnostic device."
 
 
 @dataclass(frozen=True)
@@ -82,13 +78,7 @@ def write_visit_report(
     page = render_visit_report(
         scan, field_map, evidence, catalogue, config=config, provenance=provenance, on_progress=on_progress
     )
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, page)
 
 
 def render_visit_report(
@@ -125,23 +115,10 @@ def render_visit_report(
         if on_progress is not None:
             on_progress(f"report: {what}", done, len(steps))
         context |= draw()
-    page = _template().render(**context)
+    page = load_template("visit.html").render(**context)
     if on_progress is not None:
         on_progress("report", len(steps), len(steps))
     return page
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    folder = Path(__file__).parent / "templates"
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("visit.html")
 
 
 def _text_context(
@@ -151,7 +128,7 @@ def _text_context(
     return {
         "title": visit_title(scan),
         "scan_line": methods.describe_scan(scan),
-        "research_only": _FACTS,
+        "research_only": RESEARCH_ONLY,
         "n_accepted": n_accepted,
         "n_rejected": len(catalogue.clusters) - n_accepted,
         "headline": headline(catalogue),

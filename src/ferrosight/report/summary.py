@@ -38,8 +38,8 @@ def total_moment(clusters: Table) -> Total:
     return Total(total, total - half, total + half, int(np.count_nonzero(~known)))
 
 
-def total_quantity(clusters: Table, name: str) -> Total:
-    """Sum of ``iron_pg`` or ``n_cells`` with its 95 % interval.
+def total_quantity(clusters: Table, name: str, floor: float = 0.0) -> Total:
+    """Sum of ``iron_pg`` or ``n_cells`` with its 95 % interval, which does not reach below ``floor``.
 
     A cluster's interval holds the error of its moment, independent between clusters, and the spread of the
     label's magnetisation and of iron per cell, which all clusters of a scan share. The first adds in
@@ -58,7 +58,7 @@ def total_quantity(clusters: Table, name: str) -> Total:
     total = float(values.sum())
     below = _joined_half(values - lows, independent)
     above = _joined_half(highs - values, independent)
-    return Total(total, max(total - below, 0.0), total + above, n_missing)
+    return Total(total, max(total - below, floor), total + above, n_missing)
 
 
 def _relative_error(clusters: Table) -> NDArray[np.float64]:

@@ -1,0 +1,35 @@
+"""What every page shares: its templates, and how it reaches the disk."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+RESEARCH_ONLY = "Research use only. Not a diagnostic device."
+
+
+@lru_cache(maxsize=4)
+def load_template(name: str) -> Template:
+    """A template of this package; what it prints is escaped, and a name that it lacks is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+def write_whole(path: Path | str, page: str) -> None:
+    """Write a page as UTF-8: whole, or not at all. The folder must exist."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(page, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
