@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from ferrosight.types import FieldMap, Scan
 
 #: Sources up to this many voxels outside the image are searched, because their field enters it.
 PAD = 2
+#: Tables that are kept from scan to scan (some 40 MB each): those that a search of one protocol makes.
+_MOST_TABLES = 18
 
 
 @dataclass(frozen=True)
@@ -77,19 +80,43 @@ def build_tables(
     patterns: tuple[str, ...] = PATTERNS,
     levels: slice = slice(None),
 ) -> tuple[SignalTable, ...]:
-    """Signal tables of the given patterns under one point spread."""
+    """Signal tables of the given patterns under one point spread; a protocol's are kept from scan to scan."""
     return tuple(
-        build_signal_table(
+        _keep_table(
             pattern,
             scan.grid.voxel_mm,
-            scan.b0_in_array,
+            tuple(scan.b0_in_array.tolist()),
             point_spread.kind,
             point_spread.supports,
-            prepared.voxels,
-            readout=point_spread.readout,
-            levels=levels,
+            prepared.voxels.tobytes(),
+            point_spread.readout,
+            (levels.start, levels.stop),
         )
         for pattern in patterns
+    )
+
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _keep_table(
+    pattern: str,
+    voxel_mm: tuple[float, ...],
+    b0_in_array: tuple[float, ...],
+    kind: PointSpreadKind,
+    supports: Supports,
+    voxels: bytes,
+    readout: Readout | None,
+    levels: tuple[int | None, int | None],
+) -> SignalTable:
+    """A table; arguments are such that equal ones are known to be."""
+    return build_signal_table(
+        pattern,
+        voxel_mm,
+        np.array(b0_in_array),
+        kind,
+        supports,
+        np.frombuffer(voxels, np.int64).reshape(-1, 3),
+        readout=readout,
+        levels=slice(*levels),
     )
 
 
