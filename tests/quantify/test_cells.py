@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from ferrosight.quantify import quantify_clusters
+from ferrosight.quantify import find_factors, limit_clusters, quantify_clusters, quantify_moments
 from ferrosight.types import CLUSTERS, FITS, NULLS, Calibration, Catalogue, NullCalibration, PhaseSign, Table
 from ferrosight.types.config import QuantifyConfig
 from ferrosight.types.label import IronPerCell, Label
@@ -161,3 +161,20 @@ def test_the_notes_name_every_assumption():
     notes = " ".join(quantify_clusters(make_catalogue(np.ones(1), np.ones(1)), LABEL, 3.0, LOAD, CONFIG).notes)
     for said in ("100.0 A m² per kg of iron", "10%", "assumption", "10 pg per cell", "1.7", "assay", "50%"):
         assert said in notes
+
+
+def test_unselected_moments_have_the_numbers_of_clusters_and_keep_their_sign():
+    moment, err = np.array([9e-12, 2e-13, -4e-13]), np.array([3e-13, 3e-13, 3e-13])
+    done = quantify_clusters(make_catalogue(moment, err), LABEL, 7.0, LOAD, CONFIG).clusters
+    for name, factor in find_factors(LABEL, 7.0, LOAD, CONFIG).items():
+        value, low, high, limit = quantify_moments(moment, err, factor)
+        np.testing.assert_array_equal(value[:2], done[name][:2])
+        np.testing.assert_array_equal((low[:2], high[:2]), (done[f"{name}_low"][:2], done[f"{name}_high"][:2]))
+        assert value[2] < 0 == low[2] < limit[2] < high[2]
+        np.testing.assert_array_equal(limit_clusters(done, np.full(3, np.nan), factor)[:2], limit[:2])
+
+
+def test_what_was_not_measured_has_no_numbers():
+    factor = find_factors(LABEL, 7.0, None, CONFIG)["iron_pg"]
+    assert np.isnan(quantify_moments(np.array([np.nan, 1e-12]), np.array([1e-13, np.nan]), factor)).all()
+    assert find_factors(None, 7.0, None, CONFIG) == {}

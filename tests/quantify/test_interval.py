@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from ferrosight.quantify.interval import invert_measurement
+from ferrosight.quantify.interval import bound_measurement, invert_measurement
 
 DRAWS = 4000
 
@@ -108,3 +108,28 @@ def test_of_what_was_selected_95_percent_are_covered_too(rel_sd):
     assert bounds[0] <= np.count_nonzero((low <= truth) & (truth <= high)) <= bounds[1]
     plain_low, _ = invert_measurement(measured, err, factor, _constant(rel_sd))
     assert (plain_low > low).all()
+
+
+@pytest.mark.parametrize("truth_sd", [0.0, 0.5, 2.0, 30.0])
+@pytest.mark.parametrize("rel_sd", [0.0, 0.2])
+def test_unselected_measurements_of_little_or_nothing_are_covered_and_their_limits_hold_95_percent(truth_sd, rel_sd):
+    rng = np.random.default_rng(int(10 * truth_sd + 100 * rel_sd))
+    factor, err = 9.36e-14, 3e-14
+    truth = truth_sd * err / factor
+    measured = truth * factor * _factor(rng, rel_sd, DRAWS) + rng.normal(0, err, DRAWS)
+    of_all = measured, np.full(DRAWS, err), factor, _constant(rel_sd)
+    low, high = invert_measurement(*of_all)
+    limit = bound_measurement(*of_all)
+    assert (limit > 0).all()
+    assert (limit <= high).all()
+    assert (low <= high).all()
+    too_high, too_low = np.count_nonzero(low > truth), np.count_nonzero(high < truth)
+    below = np.count_nonzero(limit < truth)
+    bounds = binom.ppf([5e-5, 1 - 5e-5], DRAWS, 0.05)
+    if truth_sd >= 2:
+        _assert_tails_are_2_5_percent(too_low, too_high, DRAWS)
+        assert bounds[0] <= below <= bounds[1]
+    else:
+        # Less than a standard deviation is never excluded: the limit holds more often than it says.
+        assert too_high <= binom.ppf(1 - 5e-5, DRAWS, 0.025)
+        assert below <= bounds[1]

@@ -1,6 +1,6 @@
 """Extended grafts, and moment to iron to cells, with intervals."""
 
-from ferrosight.quantify.cells import quantify_clusters
+from ferrosight.quantify.cells import Factor, find_factors, limit_clusters, quantify_clusters, quantify_moments
 from ferrosight.quantify.grafts import measure_grafts
 
-__all__ = ["measure_grafts", "quantify_clusters"]
+__all__ = ["Factor", "find_factors", "limit_clusters", "measure_grafts", "quantify_clusters", "quantify_moments"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.physics.labels import magnetisation_am2_per_kg_fe
-from ferrosight.quantify.interval import invert_measurement
+from ferrosight.quantify.interval import bound_measurement, invert_measurement
 from ferrosight.types.calibration import Calibration
 from ferrosight.types.catalogue import Catalogue
 from ferrosight.types.config import QuantifyConfig
@@ -18,6 +18,79 @@ from ferrosight.types.table import Table
 PG_PER_KG = 1e15
 #: Scans within this of a calibration's field strength are of the same scanner.
 _SAME_FIELD = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    """What a moment is divided by: ``moment_per_unit``, A m² for one pg or one cell.
+
+    ``single_cv`` is a relative spread that averages out over the number wanted, ``fixed_rel_sd`` one that does not.
+    """
+
+    moment_per_unit: float
+    fixed_rel_sd: float
+    single_cv: float = 0.0
+
+    def rel_sd(self, number: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Relative standard deviation at a number; variances of independent factors multiply as (1 + a²)(1 + b²)."""
+        averaged = self.single_cv**2 / np.maximum(number, 1.0)
+        return np.asarray(np.sqrt((1 + self.fixed_rel_sd**2) * (1 + averaged) - 1))
+
+
+def find_factors(
+    label: Label | None,
+    b0_t: float,
+    iron_per_cell: IronPerCell | None,
+    config: QuantifyConfig,
+    calibration: Calibration | None = None,
+) -> dict[str, Factor]:
+    """What turns moments of a scan at ``b0_t`` into ``iron_pg`` and ``n_cells``; without what cannot be said.
+
+    As ``quantify_clusters`` has it: iron with a label, cells with a load, or by a calibration of the same field
+    strength whatever the label.
+    """
+    factors: dict[str, Factor] = {}
+    load = iron_per_cell or (label.load if label is not None else None)
+    if label is not None:
+        ms = magnetisation_am2_per_kg_fe(label, b0_t)
+        factors["iron_pg"] = Factor(ms / PG_PER_KG, label.ms_rel_sd)
+        if load is not None and calibration is None:
+            fixed = float(np.hypot(np.hypot(label.ms_rel_sd, load.rel_sd), label.ms_rel_sd * load.rel_sd))
+            single = config.cell_to_cell_cv if load.cell_cv is None else load.cell_cv
+            factors["n_cells"] = Factor(ms * load.mean_pg / PG_PER_KG, fixed, single)
+    if calibration is not None and abs(b0_t / calibration.b0_t - 1) <= _SAME_FIELD:
+        factors["n_cells"] = Factor(calibration.moment_per_cell_am2, calibration.rel_sd, calibration.cell_cv)
+    return factors
+
+
+def quantify_moments(
+    moment_am2: NDArray[np.float64], moment_am2_err: NDArray[np.float64], factor: Factor
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Value, lower and upper end of its 95 % interval, and one-sided 95 % limit (n,) of what was measured unselected.
+
+    The value has the moment's sign, so that values of nothing average to nothing; its interval and its limit are not
+    below zero. NaN where the moment or its error is.
+    """
+    known = np.isfinite(moment_am2) & np.isfinite(moment_am2_err) & (moment_am2_err > 0)
+    values, low, high, limit = np.full((4, len(known)), np.nan)
+    measured = moment_am2[known], moment_am2_err[known]
+    values[known] = moment_am2[known] / factor.moment_per_unit
+    low[known], high[known] = invert_measurement(*measured, factor.moment_per_unit, factor.rel_sd)
+    limit[known] = bound_measurement(*measured, factor.moment_per_unit, factor.rel_sd)
+    return values, low, high, limit
+
+
+def limit_clusters(clusters: Table, threshold: NDArray[np.float64], factor: Factor) -> NDArray[np.float64]:
+    """Largest amount (n,) that each cluster's measurement allows, one-sided 95 %; NaN where it has none.
+
+    ``threshold`` (n,) is the score from which each was accepted, NaN where it was not.
+    """
+    rows = _find_measured(clusters)
+    limit = np.full(len(clusters), np.nan)
+    measured = clusters["moment_am2"][rows], clusters["moment_am2_err"][rows]
+    selected = clusters["score"][rows], threshold[rows]
+    limit[rows] = bound_measurement(*measured, factor.moment_per_unit, factor.rel_sd, *selected)
+    return limit
 
 
 def quantify_clusters(
@@ -45,6 +118,7 @@ def quantify_clusters(
         iron = quantify_clusters(catalogue, label, b0_t, None, config)
         return _count_by_calibration(catalogue, iron, calibration, b0_t)
     load = iron_per_cell or (label.load if label is not None else None)
+    factors = find_factors(label, b0_t, iron_per_cell, config)
     if label is None:
         return dataclasses.replace(
             catalogue,
@@ -53,11 +127,9 @@ def quantify_clusters(
         )
     ms = magnetisation_am2_per_kg_fe(label, b0_t)
     threshold = catalogue.fits["selection_score"]
-    clusters = _fill(_without_numbers(catalogue.clusters), threshold, "iron_pg", ms / PG_PER_KG, label.ms_rel_sd, 0.0)
-    if load is not None:
-        fixed = float(np.hypot(np.hypot(label.ms_rel_sd, load.rel_sd), label.ms_rel_sd * load.rel_sd))
-        single = config.cell_to_cell_cv if load.cell_cv is None else load.cell_cv
-        clusters = _fill(clusters, threshold, "n_cells", ms * load.mean_pg / PG_PER_KG, fixed, single)
+    clusters = _without_numbers(catalogue.clusters)
+    for name, factor in factors.items():
+        clusters = _fill(clusters, threshold, name, factor)
     return dataclasses.replace(
         catalogue,
         clusters=clusters,
@@ -76,12 +148,12 @@ def _count_by_calibration(catalogue: Catalogue, iron: Catalogue, calibration: Ca
     said, used = "No label was given: moments are not turned into iron.", None
     if iron.label is not None and iron.ms_am2_per_kg_fe is not None:
         said = _iron_note(iron.label, iron.ms_am2_per_kg_fe, b0_t)
-    if abs(b0_t / calibration.b0_t - 1) > _SAME_FIELD:
+    factor = find_factors(None, b0_t, None, QuantifyConfig(), calibration).get("n_cells")
+    if factor is None:
         note = f"Cells are not counted: the calibration is of {calibration.b0_t:g} T, the scan of {b0_t:g} T."
     else:
-        per_cell, threshold = calibration.moment_per_cell_am2, catalogue.fits["selection_score"]
-        clusters = _fill(clusters, threshold, "n_cells", per_cell, calibration.rel_sd, calibration.cell_cv)
-        used = calibration
+        clusters = _fill(clusters, catalogue.fits["selection_score"], "n_cells", factor)
+        used, per_cell = calibration, factor.moment_per_unit
         note = (
             f"Cells are the moment over {per_cell:.4g} A m² per cell (± {calibration.rel_sd:.0%} for another batch; "
             f"{calibration.source}); a spread of {calibration.cell_cv:.0%} between single cells averages out over many."
@@ -90,35 +162,27 @@ def _count_by_calibration(catalogue: Catalogue, iron: Catalogue, calibration: Ca
     return dataclasses.replace(iron, clusters=clusters, load=None, calibration=used, notes=notes)
 
 
-def _fill(
-    clusters: Table,
-    threshold: NDArray[np.float64],
-    name: str,
-    moment_per_unit: float,
-    fixed_rel_sd: float,
-    single_cv: float,
-) -> Table:
+def _fill(clusters: Table, threshold: NDArray[np.float64], name: str, factor: Factor) -> Table:
     """``name``, ``name_low`` and ``name_high`` of the rows that can have them.
 
-    ``single_cv`` is a relative spread that averages out over the number wanted, ``fixed_rel_sd`` one that
-    does not; relative variances of independent factors multiply as (1 + a²)(1 + b²). ``threshold`` (n,) is the
-    score from which each was accepted, NaN where it was not.
+    ``threshold`` (n,) is the score from which each was accepted, NaN where it was not.
     """
-    moment, err = clusters["moment_am2"], clusters["moment_am2_err"]
-    rows = np.flatnonzero(np.isfinite(moment) & np.isfinite(err) & (moment > 0) & (err >= 0))
-
-    def rel_sd(number: NDArray[np.float64]) -> NDArray[np.float64]:
-        averaged = single_cv**2 / np.maximum(number, 1.0)
-        return np.asarray(np.sqrt((1 + fixed_rel_sd**2) * (1 + averaged) - 1))
-
+    rows = _find_measured(clusters)
+    moment, per_unit = clusters["moment_am2"][rows], factor.moment_per_unit
     low, high = invert_measurement(
-        moment[rows], err[rows], moment_per_unit, rel_sd, clusters["score"][rows], threshold[rows]
+        moment, clusters["moment_am2_err"][rows], per_unit, factor.rel_sd, clusters["score"][rows], threshold[rows]
     )
     columns = {}
-    for column, values in ((name, moment[rows] / moment_per_unit), (f"{name}_low", low), (f"{name}_high", high)):
+    for column, values in ((name, moment / per_unit), (f"{name}_low", low), (f"{name}_high", high)):
         columns[column] = np.full(len(clusters), np.nan)
         columns[column][rows] = values
     return clusters.with_columns(**columns)
+
+
+def _find_measured(clusters: Table) -> NDArray[np.int64]:
+    """Rows that have a moment of iron's polarity, with its error."""
+    moment, err = clusters["moment_am2"], clusters["moment_am2_err"]
+    return np.flatnonzero(np.isfinite(moment) & np.isfinite(err) & (moment > 0) & (err >= 0))
 
 
 def _without_numbers(clusters: Table) -> Table:

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 #: Integration over a standard normal variable: smooth integrands, so the trapezium rule converges fast.
 _NODES = np.linspace(-6.0, 6.0, 97)
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
-_TAIL = 0.025
+_TAIL, _ONE_TAIL = 0.025, 0.05
 _LOW = -1.959964
 _BISECTIONS = 40
 
@@ -39,14 +39,46 @@ def invert_measurement(
 
     ``factor_rel_sd`` gives the relative standard deviation of the factor, as a function of the wanted number
     (an average over N cells is the better known the larger N). The lower end is 0 where the measurement is
-    not significant. ``measured`` and ``measured_err`` must be finite and positive. ``score`` (n,) is that by which each
+    not significant. ``measured`` must be finite; ``measured_err`` too, and positive where ``measured`` is not: where
+    nothing was selected a measurement may be zero or negative. ``score`` (n,) is that by which each
     was selected and ``threshold`` the one it had to reach, NaN where there was no selection; so none by default. The
     interval of what was selected may lie below the measurement.
+
+    A measurement more than one standard deviation below zero is taken for that: noise that went further down, or a
+    model that does not fit, is no evidence for less than nothing (power-constrained limits; Cowan, Cranmer, Gross &
+    Vitells, arXiv:1105.3166).
     """
+    find_end, lowest = _prepare_ends(measured, measured_err, factor, factor_rel_sd, score, threshold)
+    return np.where(lowest <= 0, 0.0, find_end(_TAIL)), find_end(1 - _TAIL)
+
+
+def bound_measurement(
+    measured: Array,
+    measured_err: Array,
+    factor: float,
+    factor_rel_sd: Callable[[Array], Array],
+    score: Array | None = None,
+    threshold: Array | None = None,
+) -> Array:
+    """The largest ``measured / factor`` (n,) that is allowed, one-sided 95 %; all else as in ``invert_measurement``."""
+    find_end, _ = _prepare_ends(measured, measured_err, factor, factor_rel_sd, score, threshold)
+    return find_end(1 - _ONE_TAIL)
+
+
+def _prepare_ends(
+    measured: Array,
+    measured_err: Array,
+    factor: float,
+    factor_rel_sd: Callable[[Array], Array],
+    score: Array | None,
+    threshold: Array | None,
+) -> tuple[Callable[[float], Array], Array]:
+    """What finds the value (n,) above which the truth lies with the chance 1 − tail, and the plain lower end (n,)."""
     score = np.ones_like(measured) if score is None else score
     threshold = np.full_like(measured, np.nan) if threshold is None else threshold
     value = np.asarray(measured, dtype=np.float64) / factor
     err = np.maximum(np.asarray(measured_err, dtype=np.float64) / factor, 1e-9 * value)
+    value = np.maximum(value, -err)
     widest = np.sqrt(np.log1p(factor_rel_sd(np.zeros_like(value)) ** 2))
     # The truth's confidence distribution as if the factor were certain.
     columns = np.append(_NODES, _LOW)
@@ -54,7 +86,7 @@ def invert_measurement(
     truths, lowest = quantiles[:, :-1], quantiles[:, -1]
     highest: Array = (value + 6 * err) * np.exp(6 * widest + widest**2)
 
-    def end(tail: float) -> Array:
+    def find_end(tail: float) -> Array:
         low: Array = np.zeros_like(value)
         high = highest
         for _ in range(_BISECTIONS):
@@ -63,7 +95,7 @@ def invert_measurement(
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return high
 
-    return np.where(lowest <= 0, 0.0, end(_TAIL)), end(1 - _TAIL)
+    return find_end, lowest
 
 
 def _chance_of_more(t: Array, truths: Array, value: Array, err: Array, rel_sd: Array) -> Array:
