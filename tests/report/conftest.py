@@ -5,7 +5,9 @@ Signals are real dipoles over a shaded background; the catalogue is made from wh
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,8 @@ from ferrosight.types import (
     Scan,
     Table,
 )
+from ferrosight.types.schema import RELAPSE, TRACKS
+from ferrosight.types.story import Backdrop, LineageEvidence, StoryVisit, SubjectStory
 
 #: γ·μ0/4π, rad s⁻¹ m³ per A m².
 GAMMA_MU0_4PI = 2.6752218744e8 * 1e-7
@@ -341,3 +345,237 @@ def control() -> Visit:
 def visit_factory() -> Any:
     """``make_visit`` itself, for tests that need a visit of their own."""
     return make_visit
+
+
+DAYS = (0.0, 7.0, 14.0, 21.0, 28.0)
+
+
+def track_rows(
+    name: str,
+    cells: list[float],
+    places: NDArray[np.float64],
+    *,
+    sessions: list[str],
+    days: list[float],
+    parents: str = "",
+    level: str = "cells",
+    limit_pg: float = 400.0,
+) -> list[dict[str, Any]]:
+    """Rows of one track; ``cells`` has NaN where it was outside, and what is below the limit was not detected."""
+    rows = []
+    for visit, (n_cells, place) in enumerate(zip(cells, places, strict=True)):
+        iron = 10.94 * n_cells
+        err = 60.0
+        found = iron > limit_pg
+        row = {
+            "track_id": name,
+            "session_id": sessions[visit],
+            "day": days[visit],
+            "measurement": "outside" if np.isnan(n_cells) else "detected" if found else "forced",
+            "event": "continue" if found else "gap",
+            "parent_ids": parents,
+            "cluster_id": f"{name}_{visit}" if found else "",
+            "link_probability": 0.9,
+            **{f"{a}_mm": place[i] for i, a in enumerate("xyz")},
+            **{f"{a}_mm_err": 0.05 + 0.03 * i for i, a in enumerate("xyz")},
+        }
+        moment = MS * 1e-15
+        row |= {
+            "moment_am2": iron * moment,
+            "moment_am2_err": err * moment,
+            "moment_am2_low": (iron - 2 * err) * moment,
+            "moment_am2_high": (iron + 2 * err) * moment,
+            "upper_limit_moment_am2": (iron + 1.64 * err) * moment,
+        }
+        if level != "moment":
+            row |= {"iron_pg": iron, "iron_pg_low": 0.75 * iron - 2 * err, "iron_pg_high": 1.25 * iron + 2 * err}
+            row |= {"upper_limit_iron_pg": 1.25 * iron + 1.64 * err, "limit_iron_pg": limit_pg * (1 + 0.1 * visit)}
+        if level == "cells":
+            row |= {f"n_cells{end}": row[f"iron_pg{end}"] / 10.94 for end in ("", "_low", "_high")}
+            row |= {"upper_limit_n_cells": row["upper_limit_iron_pg"] / 10.94}
+        if np.isnan(n_cells):
+            row = {key: value for key, value in row.items() if value == value}
+        rows.append(row)
+    return rows
+
+
+def make_story(
+    subject: str = "01",
+    *,
+    days: tuple[float, ...] = DAYS,
+    n_tracks: int = 3,
+    growth: float = 1.0,
+    seed: int = 1,
+    level: str = "cells",
+    failed: tuple[int, ...] = (),
+    baseline: bool = False,
+    branches: bool = False,
+    relapse: str = "none",
+    backdrop: bool = False,
+    group: str = "",
+) -> SubjectStory:
+    """A subject with so many tracks, by a rule of thumb and not by any analysis.
+
+    ``relapse`` is untested, unknown, none or alarm; ``growth`` multiplies the first track at every visit.
+    """
+    rng = np.random.default_rng(seed)
+    sessions = [f"d{i:02d}" for i in range(len(days))]
+    used = [i for i in range(len(days)) if i not in failed and not (baseline and i == 0)]
+    rows: list[dict[str, Any]] = []
+    for number in range(n_tracks):
+        steps = np.arange(len(used))
+        cells = rng.lognormal(6.0, 0.8) * (growth if number == 0 else 0.78) ** steps * rng.lognormal(0, 0.08, len(used))
+        places = rng.uniform((-6, -4, -9), (6, 4, 9)) + np.cumsum(rng.normal(0, 0.25, (len(used), 3)), axis=0)
+        where = {"sessions": [sessions[i] for i in used], "days": [days[i] for i in used], "level": level}
+        rows += track_rows(f"sub-{subject}_t{number}", cells.tolist(), places, **where)  # type: ignore[arg-type]
+        if branches and number == 0:
+            for row in rows[-len(used) + 2 :]:
+                row |= {"measurement": "forced", "cluster_id": ""}
+            rows += _branch(subject, cells, places, sessions, days, used, level)
+    visits = tuple(
+        StoryVisit(
+            name,
+            days[i],
+            is_baseline=baseline and i == 0,
+            error="no magnitude image was found; add part-mag." if i in failed else "",
+            n_accepted=None if i in failed else n_tracks,
+            report="" if i in failed else f"ses-{name}/sub-{subject}_ses-{name}_report.html",
+        )
+        for i, name in enumerate(sessions)
+    )
+    tracks = Table.from_rows(TRACKS, rows)
+    table, lineages, notes = _make_relapse(relapse, sessions, days, used, tracks, rng)
+    return SubjectStory(
+        subject,
+        visits,
+        tracks,
+        relapse=table,
+        relapse_notes=notes,
+        lineages=lineages,
+        group=group,
+        study_kind="targeted",
+        label="" if level == "moment" else "ferumoxides",
+        backdrop=_make_backdrop() if backdrop else None,
+        report=f"sub-{subject}/sub-{subject}_report.html",
+    )
+
+
+def _branch(
+    subject: str,
+    cells: NDArray[np.float64],
+    places: NDArray[np.float64],
+    sessions: list[str],
+    days: tuple[float, ...],
+    used: list[int],
+    level: str,
+) -> list[dict[str, Any]]:
+    """Two children of the first track from the third visit on."""
+    late = used[2:]
+    rows = []
+    for side, share in ((-1, 0.4), (1, 0.6)):
+        where = {"sessions": [sessions[i] for i in late], "days": [days[i] for i in late], "level": level}
+        moved = places[2:] + side * np.array([1.2, 0.5, 0.9]) * np.linspace(0.5, 1.5, len(late))[:, None]
+        name, parent = f"sub-{subject}_s{side}", f"sub-{subject}_t0"
+        rows += track_rows(name, (share * cells[2:]).tolist(), moved, parents=parent, **where)  # type: ignore[arg-type]
+    return rows
+
+
+def _make_relapse(
+    kind: str, sessions: list[str], days: tuple[float, ...], used: list[int], tracks: Table, rng: np.random.Generator
+) -> tuple[Table | None, tuple[LineageEvidence, ...], tuple[str, ...]]:
+    if kind == "untested":
+        return None, (), ()
+    n = len(used)
+    columns: dict[str, Any] = {
+        "session_id": np.array([sessions[i] for i in used]),
+        "day": np.array([days[i] for i in used]),
+        "alpha": np.full(n, 0.05),
+    }
+    if kind == "unknown":
+        note = "Not identifiable: iron of cells labelled beforehand never shows growth; a PET scan would make it so."
+        return Table(RELAPSE, columns), (), (note,)
+    rate = 2.1 if kind == "alarm" else 0.05
+    e_values = np.exp(rate * np.maximum(np.arange(n) - 1.0, 0) + rng.normal(0, 0.15, n) * (np.arange(n) > 1))
+    running = np.maximum.accumulate(e_values)
+    names = list(dict.fromkeys(tracks["track_id"].tolist()))
+    lineages = tuple(
+        LineageEvidence("iron", (name,), (1.9 * e_values if i == 0 else np.full(n, 0.6)), (e_values > 20) & (i == 0))
+        for i, name in enumerate(names)
+    )
+    columns |= {
+        "e_value": e_values,
+        "running_e_value": running,
+        "alarm": running >= 20,
+        "comparator_recist": np.array(["none"] * n),
+        "comparator_visible": np.array([*(["none"] * (n - 1)), "progression"]) if n else np.array([], dtype=np.str_),
+    }
+    births = LineageEvidence("births", (), np.ones(n), np.zeros(n, dtype=bool))
+    return Table(RELAPSE, columns), (*lineages, births), ("Named as growing: 1 of 3 lineages.",)
+
+
+def _make_backdrop() -> Backdrop:
+    x, z = np.meshgrid(np.linspace(-9, 9, 120), np.linspace(-13, 13, 170), indexing="ij")
+    body = np.clip(1.2 - (x / 8.2) ** 2 - (z / 12) ** 2, 0, None)
+    image = np.where(body > 0.2, np.sqrt(np.clip(body, 0, None)) * (1 + 0.2 * np.cos(x * 1.3) * np.sin(z)), 0.02)
+    return Backdrop(image, ("x", "z"), (-9, 9, -13, 13), "mean magnitude along y on d00")
+
+
+@pytest.fixture(scope="session")
+def story_factory() -> Any:
+    """``make_story`` itself."""
+    return make_story
+
+
+VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta"}
+
+
+class Page(HTMLParser):
+    """Reads a page and keeps what the tests ask about; raises where tags do not close as they opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag == "a":
+            self.links.append(str(values.get("href") or values.get("xlink:href")))
+        if tag == "img":
+            self.images.append(values)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """All that is read, in ordinary spaces."""
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="session")
+def read_page() -> type[Page]:
+    """``Page`` itself."""
+    return Page

@@ -43,6 +43,8 @@ def test_what_is_known_of_alarm_and_growth() -> None:
         ({"tracks": Table(CLUSTERS, {})}, "schema tracks was expected, but found clusters"),
         ({"visits": (StoryVisit("a"), StoryVisit("a"))}, "a comes twice"),
         ({"visits": (StoryVisit("a", 3.0), StoryVisit("b", 1.0))}, "in order of time"),
+        ({"report": "/tmp/page.html"}, "must be relative"),
+        ({"visits": (StoryVisit("a", report="javascript:alert(1)"),)}, "must be relative"),
         ({"study_kind": "other"}, "study_kind must be one of"),
         ({"lineages": (LineageEvidence("iron", ("t",), np.ones(2), np.zeros(2)),)}, "needs a relapse table"),
         (

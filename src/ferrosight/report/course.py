@@ -38,37 +38,43 @@ class Quantity:
         """Column of the one-sided upper limit."""
         return f"upper_limit_{self.column}"
 
+    def unit(self, size: float) -> tuple[float, str]:
+        """The unit in which numbers of this size read well: how much it is, and its name ("" for cells)."""
+        if self.column == "n_cells":
+            return 1.0, ""
+        units = numbers.IRON_UNITS if self.column == "iron_pg" else numbers.MOMENT_UNITS
+        fits = [unit for unit in units if math.isfinite(size) and abs(size) >= unit[0]]
+        return fits[-1] if fits else units[1]
+
     def show(self, value: float) -> str:
         """A value with its unit."""
-        if self.column == "n_cells":
-            return numbers.format_number(value)
-        return numbers.format_iron(value) if self.column == "iron_pg" else numbers.format_moment(value)
+        return self.show_with_range(value, math.nan, math.nan)
 
     def show_range(self, low: float, high: float) -> str:
         """An interval with its unit."""
-        if self.column == "n_cells":
-            return numbers.format_range(low, high)
-        form = numbers.format_iron_range if self.column == "iron_pg" else numbers.format_moment_range
-        return form(low, high)
+        factor, unit = self.unit(max(abs(low), abs(high)))
+        return numbers.format_range(low, high, ((factor, unit), (factor, unit)))
 
     def show_with_range(self, value: float, low: float, high: float) -> str:
-        """``1,240 (810–1,690)``; the value alone where it has no interval."""
-        interval = self.show_range(low, high)
-        return self.show(value) if interval == numbers.NA else f"{self.show(value)} ({interval})"
+        """``1,240 (810–1,690)`` or ``16.6 (12.1–21.1) ng``; the value alone where it has no interval."""
+        if not math.isfinite(value):
+            return numbers.NA
+        factor, unit = self.unit(value)
+        interval = numbers.format_range(low / factor, high / factor)
+        text = numbers.format_number(value / factor)
+        if interval != numbers.NA:
+            text += f" ({interval})"
+        return f"{text}\u00a0{unit}" if unit else text
 
     def axis(self, size: float) -> tuple[float, str]:
         """What to divide values by so that numbers up to ``size`` read well, and the axis's label."""
-        if self.column == "n_cells":
-            return 1.0, "cells"
-        units = numbers.IRON_UNITS if self.column == "iron_pg" else numbers.MOMENT_UNITS
-        fits = [unit for unit in units if math.isfinite(size) and size >= unit[0]]
-        factor, unit = fits[-1] if fits else units[1]
-        return factor, f"{self.words} ({unit})"
+        factor, unit = self.unit(size)
+        return factor, f"{self.words} ({unit})" if unit else self.words
 
 
 CELLS = Quantity("n_cells", "cells")
 IRON = Quantity("iron_pg", "iron")
-MOMENT = Quantity("moment_am2", "magnetic moment")
+MOMENT = Quantity("moment_am2", "moment")
 
 
 @dataclass(frozen=True)
@@ -196,7 +202,9 @@ class Course:
 
     @cached_property
     def ends(self) -> tuple[int, int] | None:
-        """The first and the last visit that have a total; None where none has."""
+        """The first and the last visit that have a total; None where none has, or nothing was followed."""
+        if not self.tracks:
+            return None
         known = [i for i, one in enumerate(self.totals) if one.total is not None and math.isfinite(one.total.value)]
         return (known[0], known[-1]) if known else None
 

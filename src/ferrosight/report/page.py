@@ -14,21 +14,13 @@ from markupsafe import Markup
 from ferrosight.report import charts, methods, numbers, overview, summary
 from ferrosight.report.gallery import PatchPictures, draw_patch, legend_ramps
 from ferrosight.report.orientation import direction_letters
-from ferrosight.report.template import RESEARCH_ONLY, load_template, write_whole
+from ferrosight.report.template import RESEARCH_ONLY, Cell, load_template, write_whole
 from ferrosight.types import FLAG_INFO, Catalogue, Config, EvidenceMap, FieldMap, Progress, Scan
 
 #: Longer tables of rejected candidates are cut; the TSV beside the page holds all of them.
 MAX_REJECTED_ROWS = 400
 #: Rejected candidates shown one by one where the gallery has room for them.
 MAX_REJECTED_PICTURES = 6
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table cell: what is shown, and the number it is sorted by (None: by its text)."""
-
-    text: str
-    key: float | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ferrosight.report.course import CELLS, Course, Track
+from ferrosight.report.course import CELLS, IRON, Course, Quantity, Track
 from ferrosight.report.numbers import format_number, plural
 from ferrosight.report.summary import Total
 from ferrosight.types.story import SubjectStory
@@ -56,13 +56,12 @@ def headline(course: Course) -> str:
     visits = course.visits
     n_done = sum(not visit.failed for visit in visits)
     over = plural(n_done, "visit")
-    if len(visits) > n_done:
-        over += f" ({plural(len(visits) - n_done, 'more visit')} failed)"
+    more = f" ({plural(len(visits) - n_done, 'more visit')} failed)" if len(visits) > n_done else ""
     if not n_done:
         return f"Nothing is known of this subject: {_failed_words(len(visits))}."
     if not course.tracks:
-        return f"No labelled cluster was found in {over}, so that there is nothing to follow."
-    told = f"{plural(len(course.tracks), 'cluster')} followed over {over}{_branches(course)}"
+        return f"No labelled cluster was found in {over}{more}, so that there is nothing to follow."
+    told = f"{plural(len(course.tracks), 'cluster')} followed over {over}{_branches(course)}{more}"
     return f"{told}{_totals(course)}."
 
 
@@ -76,7 +75,7 @@ def _branches(course: Course) -> str:
     merges = sum(len(track.parents) > 1 for track in course.tracks)
     splits = sum(len(track.children) > 1 for track in course.tracks)
     told = [plural(n, noun) for n, noun in ((splits, "split"), (merges, "merger")) if n]
-    return f" ({', '.join(told)})" if told else ""
+    return f", with {' and '.join(told)}" if told else ""
 
 
 def _totals(course: Course) -> str:
@@ -86,10 +85,10 @@ def _totals(course: Course) -> str:
     now, then = course.totals[last].total, course.totals[first].total
     assert now is not None
     assert then is not None
-    text = f"; together {total_words(course, now)} on {course.when(last)}"
+    text = f"; together {total_words(course.quantity, now)} on {course.when(last)}"
     if first == last:
         return text
-    return f"{text}, {_compare(now, then)} {total_words(course, then)} on {course.when(first)}"
+    return f"{text}, {_compare(now, then)} {total_words(course.quantity, then)} on {course.when(first)}"
 
 
 def _compare(now: Total, then: Total) -> str:
@@ -99,13 +98,12 @@ def _compare(now: Total, then: Total) -> str:
     return "up from" if now.low > then.high else "against"
 
 
-def total_words(course: Course, total: Total) -> str:
-    """``1,240 cells (810–1,690)``, ``3.1 ng of iron (…)`` or ``5.2 pA m² (…)``."""
-    quantity = course.quantity
-    interval = quantity.show_range(total.low, total.high)
-    of = {"n_cells": " cells", "iron_pg": " of iron", "moment_am2": ""}[quantity.column]
-    known = f" ({interval})" if math.isfinite(total.low) and math.isfinite(total.high) else ""
-    return f"{quantity.show(total.value)}{of}{known}"
+def total_words(quantity: Quantity, total: Total) -> str:
+    """``1,240 cells (810–1,690)``, ``3.1 (2.2–4.0) ng of iron`` or ``5.2 (4.9–5.5) pA m²``."""
+    shown = quantity.show_with_range(total.value, total.low, total.high)
+    if quantity is CELLS:
+        return shown.replace(" (", " cells (", 1) if "(" in shown else f"{shown} cells"
+    return f"{shown} of iron" if quantity is IRON else shown
 
 
 def growth_state(story: SubjectStory) -> str:
@@ -139,13 +137,13 @@ def growth_sentence(course: Course) -> str:
         row = story.first_alarm
         return (
             f"Alarm on {alarm_time(course, row)}: something that bears the label grows or appears. If nothing did, the "
-            f"chance of ever raising an alarm would be at most {format_number(100 * alpha)}\u00a0%. "
+            f"chance of ever raising an alarm would be at most {100 * alpha:g}\u00a0%. "
             "Growth of what bears the label is not malignancy."
         )
     largest = float(np.nanmax(story.relapse["running_e_value"]))
     return (
         f"No alarm: the evidence for growth has reached {format_number(largest, 2)}, and an alarm needs "
-        f"{format_number(1 / alpha)}. That is no proof that nothing grows: slow growth, or growth of few cells, may "
+        f"{1 / alpha:g}. That is no proof that nothing grows: slow growth, or growth of few cells, may "
         "not have shown yet."
     )
 
@@ -273,7 +271,7 @@ def _evidence_text(story: SubjectStory) -> str:
     alpha = float(story.relapse["alpha"][0]) if len(story.relapse) else math.nan
     return (
         "An e-value is what a fair bet against “nothing grows and nothing appears” has made of one unit of money. "
-        f"The alarm is raised once it has reached 1/α, here with α = {format_number(alpha)}: if nothing grows, the "
+        f"The alarm is raised once it has reached 1/α, here with α = {alpha:g}: if nothing grows, the "
         "chance of ever raising one is at most α, however often one looks. What was measured when a cluster was "
         f"first found is never evidence. {kind}"
     ).strip()

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 RESEARCH_ONLY = "Research use only. Not a diagnostic device."
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell: what is shown, the number it is sorted by (None: by its text), and a small line below."""
+
+    text: str
+    key: float | None = None
+    note: str = ""
 
 
 @lru_cache(maxsize=4)

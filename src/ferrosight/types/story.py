@@ -134,6 +134,9 @@ class SubjectStory:
         if self.study_kind and self.study_kind not in STUDY_KINDS:
             raise InputError(f"study_kind must be one of {', '.join(STUDY_KINDS)}, but is {self.study_kind!r}.")
         self._check_visits()
+        for link in (self.report, *(visit.report for visit in self.visits)):
+            if ":" in link or link.startswith("/"):
+                raise InputError(f"a link to a page must be relative, so that both can be moved, but is {link!r}.")
         self._check_table(self.tracks, TRACKS)
         if self.relapse is not None:
             self._check_table(self.relapse, RELAPSE)
