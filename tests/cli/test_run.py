@@ -105,10 +105,11 @@ def test_settings_come_from_the_file_and_the_command_line_wins(ferrosight, bids_
     path = tmp_path / "settings.toml"
     path.write_text("[clusters]\nq = 0.01\nscreen_z = 6\n", encoding="utf-8")
     ended = ferrosight(
-        "run", bids_dir, tmp_path / "out", "--dry-run", "--json", "--config", path, "--set", "clusters.screen_z=5"
-    )
+        "run", bids_dir, tmp_path / "out", "--dry-run", "--json", "--config", path, "--set", "clusters.screen_z=5",
+        "--alpha", "0.01", "--study-kind", "targeted",
+    )  # fmt: skip
     settings = json.loads(ended.out)["settings"]
-    assert (settings["clusters.q"], settings["clusters.screen_z"]) == (0.01, 5.0)
+    assert (settings["clusters.q"], settings["clusters.screen_z"], settings["relapse.alpha"]) == (0.01, 5.0, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +124,7 @@ def test_settings_come_from_the_file_and_the_command_line_wins(ferrosight, bids_
         (["--calibration", "none.toml"], "there is no calibration"),
         (["--q", "7"], "must lie between"),
         (["--q", "nan"], "must lie between"),
+        (["--alpha", "0.9"], "alpha must lie between"),
         (["--set", "clusters.q"], "stage.setting=value"),
         (["--set", "clusters.q=many"], "must be of type float"),
         (["--set", "planning.power=0.9"], "there is no stage"),
@@ -139,7 +141,9 @@ def test_bad_options_are_refused_in_one_sentence_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--phase-sign", "up"], ["--n-cpus", "0"], ["group"]])
+@pytest.mark.parametrize(
+    "arguments", [["--phase-sign", "up"], ["--n-cpus", "0"], ["--study-kind", "labelled"], ["group"]]
+)
 def test_choices_outside_their_list_are_wrong_usage(ferrosight, bids_dir, tmp_path, arguments):
     ended = ferrosight("run", bids_dir, tmp_path / "out", *arguments)
     assert ended.code == 2

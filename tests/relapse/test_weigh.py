@@ -122,3 +122,23 @@ def test_the_trap_that_each_part_is_there_for_is_real():
         series, _ = simulate_subject(spec, rng, factor_sd_max=0.0, carry_over_max=0.0)
         alarms += weigh_evidence(series, DESIGN).first_alarm >= 0
     assert alarms > 8
+
+
+def test_rows_that_are_lineages_already_are_not_added_up_again():
+    series, _ = simulate()
+    iron = series.measured[0]
+    order = np.arange(len(iron.births))[::-1]  # the order of births is found, not expected
+    near = dataclasses.replace(
+        iron,
+        **{name: getattr(iron, name)[order] for name in ("values", "sds", "births")},
+        positions_mm=np.zeros((len(order), 3)),
+    )
+    added = weigh_evidence(dataclasses.replace(series, measured=(near,)), DESIGN)
+    assert len(added.members[-1]) == len(order)
+    kept = dataclasses.replace(series, measured=(dataclasses.replace(near, pooled=True),))
+    evidence = weigh_evidence(kept, DESIGN)
+    assert sorted(evidence.members) == [(row,) for row in range(len(order))]
+    assert (np.diff(evidence.births) >= 0).all()
+    row = evidence.members.index((int(order[0]),))
+    plain = weigh_evidence(series, DESIGN)
+    assert evidence.e_values[row] == pytest.approx(plain.e_values[plain.members.index((0,))])

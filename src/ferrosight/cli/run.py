@@ -33,6 +33,14 @@ class SignChoice(StrEnum):
     NEGATIVE = "negative"
 
 
+class KindChoice(StrEnum):
+    """What a study says of itself; see ``StudyDesign``."""
+
+    PRELABELLED = "prelabelled"
+    TARGETED = "targeted"
+    TRACER = "tracer"
+
+
 def run(
     bids_dir: Annotated[Path, typer.Argument(help="A BIDS folder; it is never written to.")],
     out_dir: Annotated[Path, typer.Argument(help="Where derivatives are written.")],
@@ -62,6 +70,16 @@ def run(
         SignChoice, typer.Option(help="Whether phase grows or falls where the field is stronger.")
     ] = SignChoice.AUTO,
     q: Annotated[float | None, typer.Option(help="False discovery rate at which clusters are accepted.")] = None,
+    study_kind: Annotated[
+        KindChoice | None,
+        typer.Option(
+            help="Cells labelled before they were given; particles given again before each scan; or PET alone. "
+            "What growth can be seen from depends on it; by default as participants.tsv says."
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Chance of ever raising a false alarm of relapse in a subject.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings from a TOML file.", metavar="FILE.toml")] = None,
     set_: Annotated[
         list[str] | None,
@@ -93,12 +111,15 @@ def run(
     overrides = dict(_split_setting(text) for text in set_ or ())
     if q is not None:
         overrides["clusters.q"] = q
+    if alpha is not None:
+        overrides["relapse.alpha"] = alpha
     options = StudyOptions(
         label=None if label is None else get_label(label),
         iron_per_cell=None if iron_per_cell_pg is None else parse_iron_per_cell(iron_per_cell_pg),
         uptake=None if uptake is None else read_course(uptake),
         calibration=None if calibration is None else read_calibration(calibration),
         phase_sign=None if phase_sign is SignChoice.AUTO else PhaseSign[phase_sign.name],
+        study_kind=None if study_kind is None else study_kind.value,
         config=load_config(config, overrides),
         n_cpus=n_cpus,
     )

@@ -11,6 +11,7 @@ from ferrosight.io.known_visits import (
     read_known_visit,
     read_truth_voxel,
 )
+from ferrosight.io.lesions import read_lesions
 from ferrosight.io.nifti import NiftiImage, read_nifti, write_nifti
 from ferrosight.io.outputs import check_out_dir, output_path, write_dataset_description
 from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
@@ -41,6 +42,7 @@ __all__ = [
     "read_course",
     "read_fits",
     "read_known_visit",
+    "read_lesions",
     "read_nifti",
     "read_participants",
     "read_pet_dicom",

@@ -23,6 +23,12 @@ class Lineages:
     members: tuple[tuple[int, ...], ...]
 
 
+def keep_rows(values: NDArray[np.float64], sds: NDArray[np.float64], births: NDArray[np.int64]) -> Lineages:
+    """Rows that are lineages already (n_lineages, n_visits), in the order of their births (n_lineages,)."""
+    order = np.argsort(births, kind="stable")
+    return Lineages(values[order], sds[order], births[order], tuple((int(row),) for row in order))
+
+
 def pool_neighbours(
     values: NDArray[np.float64],
     sds: NDArray[np.float64],

@@ -10,7 +10,7 @@ from ferrosight.relapse.combine import average_lineages, pick_growing, weigh_by_
 from ferrosight.relapse.identify import find_obstacle, find_obstacles
 from ferrosight.relapse.lineage_evidence import Bets, trace_growth
 from ferrosight.relapse.normalise import predict_carry_over, take_off_reference
-from ferrosight.relapse.pool import Lineages, pool_neighbours
+from ferrosight.relapse.pool import Lineages, keep_rows, pool_neighbours
 from ferrosight.relapse.variance import bound_sd_factor
 from ferrosight.types.relapse import Measured, RelapseEvidence, StudyDesign, SubjectSeries
 from ferrosight.types.schema import RELAPSE
@@ -41,16 +41,11 @@ def weigh_evidence(series: SubjectSeries, design: StudyDesign) -> RelapseEvidenc
     RelapseEvidence, with missing e-values where growth is not identifiable.
     """
     sentences = find_obstacles(series, design)
-    usable: list[Measured] = []
-    if not sentences:
-        for measured in series.measured:
-            obstacle = find_obstacle(measured, series, design)
-            if obstacle:
-                sentences.append(obstacle)
-            else:
-                usable.append(measured)
-        if not series.measured:
-            sentences.append("Not identifiable: nothing was measured at more than one visit.")
+    obstacles = [find_obstacle(measured, series, design) for measured in series.measured]
+    usable = [one for one, obstacle in zip(series.measured, obstacles, strict=True) if not (sentences or obstacle)]
+    sentences += [obstacle for obstacle in obstacles if obstacle]
+    if not series.measured:
+        sentences.append("Not identifiable: nothing was measured at more than one visit.")
     if not usable:
         return _say_nothing(series, design, sentences)
     sd_factor, charge = _bound_errors(design)
@@ -100,7 +95,10 @@ def _trace_quantity(
 ) -> tuple[Lineages, NDArray[np.float64]]:
     """A quantity's lineages and their e-values, (n_lineages, n_visits)."""
     values, sds, factor_sd = take_off_reference(measured)
-    lineages = pool_neighbours(values, sds, measured.births, measured.positions_mm, design.link_reach_mm)
+    if measured.pooled:
+        lineages = keep_rows(values, sds, measured.births)
+    else:
+        lineages = pool_neighbours(values, sds, measured.births, measured.positions_mm, design.link_reach_mm)
     kept = (measured.carry_over_max or 0.0) if measured.before_dose is None and measured.quantity == "iron" else 0.0
     raised = predict_carry_over(lineages.births, len(days), kept)
     logs = trace_growth(

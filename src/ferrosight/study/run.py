@@ -35,6 +35,7 @@ from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.study.summary import CatalogueSummary, summarise_catalogue
 from ferrosight.study.visit import BaselineScan, add_note, analyse_visit, as_baseline
 from ferrosight.types import Calibration, Config, IronPerCell, Label, PhaseSign, Progress, UptakeCourse
+from ferrosight.types.relapse import StudyKind
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class StudyOptions:
     """What is chosen for a whole study; ``label`` overrides that of participants.tsv.
 
     ``uptake`` gives every visit the load of its own day since labelling, in the place of ``iron_per_cell``;
-    ``calibration`` a moment per cell in the place of both and of the label's magnetisation.
+    ``calibration`` a moment per cell in the place of both and of the label's magnetisation. ``study_kind`` overrides
+    that of participants.tsv.
     """
 
     label: Label | None = None
@@ -52,6 +54,7 @@ class StudyOptions:
     uptake: UptakeCourse | None = None
     calibration: Calibration | None = None
     phase_sign: PhaseSign | None = None
+    study_kind: StudyKind | None = None
     config: Config = field(default_factory=Config)
     n_cpus: int | None = None
 

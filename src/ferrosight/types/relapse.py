@@ -32,6 +32,9 @@ class Measured:
     quantity in a tissue that cannot grow, with the relative error ``reference_rel_err``: values are divided by it,
     and its error takes the factor's place. ``before_dose`` (values and sds, as above) is what was there before the
     visit's dose was given. ``carry_over_max`` bounds the share of iron that stays from one visit to the next.
+
+    ``pooled`` says that each row is a lineage already, the total of all that could be mistaken for each other, with NaN
+    after its end: rows are then not added up again, however near they lie.
     """
 
     quantity: Quantity
@@ -44,6 +47,7 @@ class Measured:
     reference_rel_err: float = 0.0
     before_dose: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
     carry_over_max: float | None = None
+    pooled: bool = False
 
     def __post_init__(self) -> None:
         if self.quantity not in QUANTITIES:

@@ -17,6 +17,7 @@ from ferrosight.types.config.stages import (
     PetConfig,
     QuantifyConfig,
     RegisterConfig,
+    RelapseConfig,
     ReportConfig,
 )
 
@@ -29,6 +30,7 @@ __all__ = [
     "PetConfig",
     "QuantifyConfig",
     "RegisterConfig",
+    "RelapseConfig",
     "ReportConfig",
     "SettingInfo",
     "StageConfig",
@@ -48,6 +50,7 @@ class Config:
     link: LinkConfig = dataclasses.field(default_factory=LinkConfig)
     register: RegisterConfig = dataclasses.field(default_factory=RegisterConfig)
     pet: PetConfig = dataclasses.field(default_factory=PetConfig)
+    relapse: RelapseConfig = dataclasses.field(default_factory=RelapseConfig)
     report: ReportConfig = dataclasses.field(default_factory=ReportConfig)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Config:

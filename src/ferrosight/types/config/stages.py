@@ -174,6 +174,73 @@ class LinkConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class RelapseConfig(StageConfig):
+    """The test for relapse: what the study knows of its own errors. Where nobody knows a bound it is -1."""
+
+    alpha: float = setting(0.05, "Chance of ever raising a false alarm in a subject, at most.", low=1e-6, high=0.5)
+    factor_sd_max: float = setting(
+        -1.0,
+        "Largest relative standard deviation of what all clusters of a visit share (dose, gain); -1: unknown.",
+        low=-1.0,
+        high=1.0,
+    )
+    reference_rel_err: float = setting(
+        -1.0,
+        "Relative standard deviation of the reference in the sessions table; -1: unknown, and it is not used.",
+        low=-1.0,
+        high=1.0,
+    )
+    carry_over_max: float = setting(
+        -1.0,
+        "Largest share of a dose's iron that stays until the next visit; -1: unknown.",
+        low=-1.0,
+        high=0.95,
+    )
+    sd_factor_max: float = setting(
+        -1.0,
+        "Largest true over stated standard deviation of a measurement; -1: unknown. Not read where pairs are given.",
+        low=-1.0,
+        high=100.0,
+    )
+    test_retest_ratio: float = setting(
+        -1.0,
+        "Mean over pairs of repeated scans of (difference)² over the sum of both stated variances; -1: unknown.",
+        low=-1.0,
+        high=1e4,
+    )
+    test_retest_pairs: int = setting(0, "Number of those pairs.", low=0, high=1_000_000)
+    outlier_share: float = setting(
+        0.002, "Share of measurements that may be anything (an assumption).", low=1e-6, high=0.2
+    )
+    false_births_per_visit_max: float = setting(
+        0.02,
+        "Largest chance that a visit has a false candidate of which at most 0.01 were expected.",
+        low=1e-6,
+        high=0.99,
+    )
+    hidden_clusters_max: int = setting(
+        -1,
+        "Largest number of clusters that do not grow and were missed at first; -1: unknown, and new ones are no "
+        "evidence.",
+        low=-1,
+        high=100_000,
+    )
+    link_reach_mm: float = setting(
+        0.5, "Clusters this near could be mistaken for each other: their total is followed, mm.", low=0.0, high=1e3
+    )
+    hot_spot_reach_mm: float = setting(
+        5.0, "The same for hot spots of PET, which are followed by place alone, mm (an assumption).", low=0.0, high=1e3
+    )
+    visible_sul: float = setting(
+        -1.0,
+        "SUL from which uptake counts as tumour, for PERCIST: 1.5 times the liver's mean plus 2 of its standard "
+        "deviations; -1: unknown.",
+        low=-1.0,
+        high=1e3,
+    )
+
+
+@dataclass(frozen=True)
 class ReportConfig(StageConfig):
     """The report."""
 
