@@ -277,14 +277,15 @@ TRACKS = TableSchema(
             "",
             "string",
             "detected; forced where nothing was found and the track's place was measured; outside where it lay outside "
-            "of what was scanned.",
+            "of what was scanned; n/a where the visit could not be laid into the subject's space.",
         ),
         Column("upper_limit_iron_pg", "pg", "number", "Largest mass of iron that the scan allows (95 %, one-sided)."),
         Column(
             "event",
             "",
             "string",
-            "appear, continue, split, merge, gap (unseen, but seen later) or disappear (unseen from here on).",
+            "appear, continue, split or merge (it came from one), gap (unseen, but seen later) or disappear (unseen "
+            "from here on); n/a before it was first seen.",
         ),
         Column("parent_ids", "", "string", "Tracks that this one came from by a split or merge, joined by ';'."),
         *(
@@ -296,7 +297,12 @@ TRACKS = TableSchema(
         Column("moment_am2_high", "A m²", "number", _INTERVAL.format("Upper end", "moment")),
         Column("upper_limit_moment_am2", "A m²", "number", "Largest moment that the scan allows (95 %, one-sided)."),
         Column("upper_limit_n_cells", "1", "number", "Largest number of cells that the scan allows (95 %, one-sided)."),
-        Column("limit_iron_pg", "pg", "number", "Smallest mass that would have been found there: limit of detection."),
+        Column(
+            "limit_iron_pg",
+            "pg",
+            "number",
+            "Smallest mass that would have been found there: the ideal observer's limit times link.over_ideal.",
+        ),
         Column("link_probability", "1", "number", "Chance that this row's link to the visit before is the true one."),
     ),
 )

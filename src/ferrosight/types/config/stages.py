@@ -168,6 +168,13 @@ class LinkConfig(StageConfig):
     gate_sd: float = setting(
         7.0, "Links farther than this many standard deviations of motion and errors are not tried.", low=2.0, high=100.0
     )
+    over_ideal: float = setting(
+        2.0,
+        "How much more moment than an ideal observer's least the search needs to find a cluster as surely: 1.5 was "
+        "measured in smooth tissue, 2.5 in texture.",
+        low=1.0,
+        high=100.0,
+    )
     least_probability: float = setting(
         0.01, "Alternatives at least this likely are kept beside the chosen links.", low=1e-4, high=1.0
     )
