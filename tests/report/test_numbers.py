@@ -93,3 +93,9 @@ def test_rounding_never_moves_a_value_by_more_than_its_error(value: float, err: 
     shown, shown_err = plain(numbers.format_pm(value, err)).replace(",", "").replace("−", "-").split(" ± ")
     assert abs(float(shown) - value) <= 0.5 * err
     assert float(shown_err) == pytest.approx(err, rel=0.17)
+
+
+def test_ends_that_are_far_apart_keep_two_digits_each() -> None:
+    assert plain(numbers.format_range(118.0, 13700.0)) == "120–14,000"
+    assert plain(numbers.format_range(0.031, 0.9)) == "0.031–0.90"
+    assert plain(numbers.format_range(0.0, 14000.0)) == "0–14,000"

@@ -82,11 +82,13 @@ def format_iron(iron_pg: float, err_pg: float = math.nan) -> str:
 
 
 def format_range(low: float, high: float, units: tuple[tuple[float, str], ...] = ((1.0, ""), (1.0, ""))) -> str:
-    """``3.1–4.5 ng``: both ends in one unit, with digits that tell them apart."""
+    """``3.1–4.5 ng``: both ends in one unit, with digits that tell them apart; two each where they are far apart."""
     if not is_number(low) or not is_number(high):
         return NA
     factor, unit = _scaled(max(abs(low), abs(high)), units)
     low, high = low / factor, high / factor
+    if 0 < 10 * low < high:
+        return f"{format_number(low, 2)}–{format_number(high, 2)}{_NBSP + unit if unit else ''}"
     top = max(abs(low), abs(high), 1e-300)
     decimals = 1 - math.floor(math.log10(top))
     if high > low:

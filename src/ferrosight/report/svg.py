@@ -69,11 +69,12 @@ def style_axes(axes: Axes, *, grid: bool = True) -> None:
 
 
 def plain_log_ticks(axes: Axes, which: str) -> None:
-    """Log ticks as 0.1, 1, 10, 1,000, and 2 and 5 between them on a short axis; minor ones unlabelled."""
+    """Log ticks as 0.1, 1, 10, 1,000, and 2 and 5 (or 3) between them on a short axis; minor ones unlabelled."""
     for name in which:
         axis = axes.xaxis if name == "x" else axes.yaxis
         low, high = axes.get_xlim() if name == "x" else axes.get_ylim()
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 60 * low else (1.0,)))
+        subs = (1.0, 2.0, 5.0) if high < 60 * low else (1.0, 3.0) if high < 600 * low else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
         axis.set_minor_formatter(FuncFormatter(lambda _value, _position: ""))
 
