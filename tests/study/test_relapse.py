@@ -242,6 +242,14 @@ def test_iron_and_activity_are_weighed_side_by_side():
     assert found.first_alarm > 3
 
 
+def test_unsure_links_are_said_and_what_to_do_about_them():
+    tracks = track_table(grow())
+    doubtful = np.where(tracks["session_id"] == "v4", 0.6, np.nan)
+    found = assess_relapse(tracks.with_columns(link_probability=doubtful), followed(), KNOWN, study_kind="targeted")
+    assert any("anew at 1 link less sure than 0.95" in sentence for sentence in found.sentences)
+    assert found.evidence.births.tolist() == [0, 4]
+
+
 @pytest.fixture
 def bids_dir(tmp_path):
     folder = tmp_path / "bids"

@@ -143,6 +143,19 @@ def test_a_broken_track_is_not_counted_beside_the_one_that_took_its_place_until_
     assert totals(back) == [[5.0, None, None, None], [None, 5.0, None, None], [None, None, 9.0, 9.0]]
 
 
+def test_a_link_that_may_be_to_something_out_of_reach_begins_the_evidence_anew():
+    rows = track("a", [5.0, 5.0, 9.0, 9.0])
+    rows[1]["link_probability"], rows[2]["link_probability"] = 0.96, 0.9
+    found = trace(rows)
+    assert totals(found) == [[5.0, 5.0, None, None], [None, None, 9.0, 9.0]]
+    assert found.n_unsure == 1
+    assert found.new_candidates.tolist() == [0] * 4
+    # within reach of each other it does not matter which is which
+    shared = trace(rows, track("b", [9.0, 9.0, 5.0, 5.0], x=0.3))
+    assert totals(shared) == [[14.0] * 4]
+    assert shared.n_unsure == 0
+
+
 def test_where_a_part_was_not_measured_there_is_no_total():
     found = trace(track("a", [5.0, 5.0, None, 5.0]), track("b", [9.0] * 4, x=0.3))
     assert totals(found) == [[14.0, 14.0, None, 14.0]]

@@ -15,6 +15,7 @@ from ferrosight.io.bids_names import clean_label
 from ferrosight.relapse import weigh_evidence
 from ferrosight.study.relapse_rules import compare_rules
 from ferrosight.study.relapse_series import (
+    SURE_LINK,
     FollowedVisit,
     TracedLineages,
     gather_hot_spots,
@@ -220,6 +221,11 @@ def build_series(
         measured,
         traced[shown].new_candidates if shown in traced else np.zeros(len(visits), dtype=np.int64),
     )
+    if n_unsure := traced["iron"].n_unsure:
+        remarks.append(
+            f"Evidence began anew at {n_unsure} link{'s' if n_unsure > 1 else ''} less sure than {SURE_LINK:g}, with "
+            "nothing within relapse.link_reach_mm to share them; with a larger reach what may be mistaken is one."
+        )
     return series, tuple(traced.values()), remarks
 
 

@@ -22,6 +22,8 @@ from ferrosight.types import Table
 
 #: A new cluster counts where at most so many false ones were expected in its scan.
 NEW_EXPECTED_FALSE = 0.01
+#: A link less likely than that may be to something else, where nothing within reach shares it.
+SURE_LINK = 0.95
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Followed:
 
     ``values`` and ``sds`` are (n, n_visits), NaN where nothing was measured; ``seen`` (n, n_visits) where it was found;
     ``places_mm`` (n, n_visits, 3) where it was or is taken to be, NaN where nothing is known. ``parents`` are rows that
-    each came from by a split or merge; ``expected_false`` (n,) is that of the candidate it began with.
+    each came from by a split or merge; ``expected_false`` (n,) is that of the candidate it began with; ``sure``
+    (n, n_visits) is False where its link to the visit before may well be wrong.
     """
 
     names: tuple[str, ...]
@@ -56,6 +59,7 @@ class Followed:
     places_mm: NDArray[np.float64]
     parents: tuple[tuple[int, ...], ...]
     expected_false: NDArray[np.float64]
+    sure: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class TracedLineages:
 
     ``values`` and ``sds`` (n_lineages, n_visits) are NaN before the birth and after the end; ``births`` (n_lineages,)
     are visits, ``places_mm`` (n_lineages, 3) their middle then, ``members`` the names of all that ever belonged.
-    ``new_candidates`` (n_visits,) counts what began far from all lineages and was no false candidate, as scans go.
+    ``new_candidates`` (n_visits,) counts what began far from all lineages and was no false candidate, as scans go;
+    ``n_unsure`` the lineages that began because a link was too unsure.
     """
 
     values: NDArray[np.float64]
@@ -73,6 +78,7 @@ class TracedLineages:
     places_mm: NDArray[np.float64]
     members: tuple[tuple[str, ...], ...]
     new_candidates: NDArray[np.int64]
+    n_unsure: int
 
 
 def name_protocol(b0_t: float, echo_times_s: Sequence[float], voxel_mm: Sequence[float]) -> str:
@@ -92,7 +98,7 @@ def gather_tracks(tracks: Table, visits: Sequence[FollowedVisit]) -> Followed:
     row_of = {name: row for row, name in enumerate(names)}
     shape = (len(names), len(visits))
     values, sds, seen = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=bool)
-    places = np.full((*shape, 3), np.nan)
+    places, sure = np.full((*shape, 3), np.nan), np.ones(shape, dtype=bool)
     first = np.full(len(names), len(visits))
     parents: list[dict[int, None]] = [{} for _ in names]
     expected_false = np.full(len(names), np.nan)
@@ -110,12 +116,13 @@ def gather_tracks(tracks: Table, visits: Sequence[FollowedVisit]) -> Followed:
         values[row, visit], sds[row, visit] = tracks["moment_am2"][line], tracks["moment_am2_err"][line]
         places[row, visit] = [tracks[f"{axis}_mm"][line] for axis in "xyz"]
         seen[row, visit] = tracks["measurement"][line] == "detected"
+        sure[row, visit] = not tracks["link_probability"][line] < SURE_LINK
         if seen[row, visit] and visit < first[row]:
             first[row] = visit
             expected_false[row] = of_cluster[visit].get(str(tracks["cluster_id"][line]), np.nan)
     blank = ~(np.isfinite(values) & (sds > 0) & np.isfinite(sds))
     values[blank] = sds[blank] = np.nan
-    return Followed(tuple(names), values, sds, seen, places, tuple(tuple(p) for p in parents), expected_false)
+    return Followed(tuple(names), values, sds, seen, places, tuple(map(tuple, parents)), expected_false, sure)
 
 
 def gather_hot_spots(visits: Sequence[FollowedVisit], reach_mm: float) -> Followed:
@@ -170,7 +177,16 @@ def _as_followed(
         places[row, visit:] = where[row, visit]
         if np.isfinite(value) and np.isfinite(variance) and variance > 0:
             values[row, visit], sds[row, visit] = value, np.sqrt(variance)
-    return Followed(tuple(names), values, sds, seen, places, ((),) * len(names), np.array(expected_false, dtype=float))
+    return Followed(
+        tuple(names),
+        values,
+        sds,
+        seen,
+        places,
+        ((),) * len(names),
+        np.array(expected_false, dtype=float),
+        np.ones(shape, dtype=bool),
+    )
 
 
 def trace_lineages(followed: Followed, reach_mm: float) -> TracedLineages:
@@ -199,6 +215,7 @@ def trace_lineages(followed: Followed, reach_mm: float) -> TracedLineages:
         np.array([book.places[row] for row in order]).reshape(-1, 3),
         tuple(_name_members(followed, book.crews[row]) for row in order),
         np.array(book.new_candidates, dtype=np.int64),
+        book.n_unsure,
     )
 
 
@@ -224,6 +241,7 @@ class _Book:
         self.home: dict[int, int] = {}
         self.last_place = np.full((n, 3), np.nan)
         self.new_candidates: list[int] = []
+        self.n_unsure = 0
 
     def turn_to(self, visit: int) -> None:
         """Carry every lineage on to ``visit``, end those that changed, begin the new ones."""
@@ -238,7 +256,10 @@ class _Book:
         self.last_place = np.where(np.isfinite(here.sum(axis=1, keepdims=True)), here, self.last_place)
         n_new = 0
         for lineages, arrived in self._group(new):
-            if not arrived and len(lineages) == 1:
+            if not arrived and len(lineages) == 1 and self._is_unsure(lineages[0], visit):
+                self.n_unsure += 1
+                self._begin(lineages, [], visit)
+            elif not arrived and len(lineages) == 1:
                 self.crews[lineages[0]][visit] = list(self.open[lineages[0]])
             elif len(lineages) == 1 and self._only_merge(lineages[0], arrived):
                 self._replace(lineages[0], arrived, visit)
@@ -274,6 +295,11 @@ class _Book:
             else:
                 members[number][1].append(nodes[node][0])
         return members
+
+    def _is_unsure(self, lineage: int, visit: int) -> bool:
+        """Whether all that a lineage has at this visit may be something else."""
+        crew = self.open[lineage]
+        return len(crew) == 1 and not self.followed.sure[crew[0], visit]
 
     def _only_merge(self, lineage: int, arrived: list[int]) -> bool:
         """Whether all that is new is two or more of the lineage's own, merged."""
