@@ -46,13 +46,13 @@ def phantom(tmp_path, monkeypatch):
 
 def test_a_calibration_is_written_printed_and_drawn(ferrosight, phantom, tmp_path):
     out, plot = tmp_path / "ours.toml", tmp_path / "ours.svg"
-    ended = ferrosight("calibrate", tmp_path, phantom, out, "--plot", plot)
+    ended = ferrosight("calibrate", tmp_path, phantom, out, "--plot", plot, "--day", 2)
     assert ended.code == 0, ended.err
     for said in ("moment per cell", "A m²", "another batch", "12", "7"):
         assert said in ended.out
     found = read_calibration(out)
     assert found.moment_per_cell_am2 == pytest.approx(PER_CELL, rel=0.1)
-    assert (found.n_spots, found.n_batches) == (12, 3)
+    assert (found.n_spots, found.n_batches, found.day) == (12, 3, 2.0)
     assert plot.stat().st_size > 5000
 
 
@@ -70,6 +70,7 @@ def test_spots_that_could_not_be_measured_are_listed(ferrosight, phantom, tmp_pa
         ("o.json", [], "must be a .toml file"),
         ("o.toml", ["--plot", "plot.doc"], ".svg, .pdf, .png"),
         ("o.toml", ["--position-sd-mm", "0"], "positive number of mm"),
+        ("o.toml", ["--day", "-1"], "phantom's day after labelling"),
         ("o.toml", ["--cell-cv", "-1"], "cell_cv of a calibration"),
     ],
 )

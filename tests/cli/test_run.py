@@ -11,9 +11,9 @@ import pytest
 
 from ferrosight.cli.run import parse_iron_per_cell
 from ferrosight.errors import LabelError
-from ferrosight.io import write_scan
+from ferrosight.io import write_calibration, write_scan
 from ferrosight.simulate import Point, ScanSpec, build_affine, simulate_scan
-from ferrosight.types import Scan
+from ferrosight.types import Calibration, Scan
 
 SHAPE = (30, 26, 22)
 SPEC = ScanSpec(
@@ -121,6 +121,7 @@ def test_settings_come_from_the_file_and_the_command_line_wins(ferrosight, bids_
         (["--iron-per-cell-pg", "-3"], "positive number of pg"),
         (["--uptake", "none.tsv"], "no such file"),
         (["--uptake", "none.tsv", "--iron-per-cell-pg", "10"], "and --uptake were given"),
+        (["--calibration", "none.toml", "--iron-per-cell-pg", "10"], "and --calibration were given"),
         (["--calibration", "none.toml"], "there is no calibration"),
         (["--q", "7"], "must lie between"),
         (["--q", "nan"], "must lie between"),
@@ -206,6 +207,11 @@ def test_a_dry_run_says_the_load_of_each_visits_day(ferrosight, small_scan, tmp_
     visits = json.loads(ferrosight(*asked, "--json").out)["visits"]
     assert [visit["iron_per_cell_pg"] for visit in visits] == pytest.approx([8.0, 4.0, None])
     assert "day 30" in visits[2]["iron_per_cell_note"]
+    phantom = write_calibration(Calibration(2e-15, 0.2, 0.05, 0.5, 7.0, 12, 3, "ours"), tmp_path / "ours.toml")
+    lines = ferrosight(*asked, "--calibration", phantom).out.splitlines()
+    assert "sub-01_ses-d07  (label: none; 1e-15 A m² per cell)" in lines
+    visits = json.loads(ferrosight(*asked, "--calibration", phantom, "--json").out)["visits"]
+    assert [visit["moment_per_cell_am2"] for visit in visits] == pytest.approx([2e-15, 1e-15, None])
 
 
 def test_a_dry_run_says_what_each_visit_is_held_against(ferrosight, small_scan, tmp_path):

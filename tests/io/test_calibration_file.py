@@ -8,11 +8,17 @@ from ferrosight.errors import InputError
 from ferrosight.io import read_calibration, read_phantom, write_calibration
 from ferrosight.types import Calibration
 
-FOUND = Calibration(1.25e-15, 0.21, 0.07, 0.5, 9.4, 24, 5, 'spots of "ours", at 9.4 T', ("a note", "ein Maß"))
+FOUND = Calibration(1.25e-15, 0.21, 0.07, 0.5, 9.4, 24, 5, 'spots of "ours", at 9.4 T', ("a note", "ein Maß"), 3.0)
 
 
 def test_a_calibration_reads_back(tmp_path):
     assert read_calibration(write_calibration(FOUND, tmp_path / "ours.toml")) == FOUND
+
+
+def test_a_file_without_a_day_is_of_the_day_of_labelling(tmp_path):
+    path = write_calibration(FOUND, tmp_path / "ours.toml")
+    path.write_text(path.read_text(encoding="utf-8").replace("day = 3.0\n", ""), encoding="utf-8")
+    assert read_calibration(path).day == 0.0
 
 
 @pytest.mark.parametrize(
@@ -22,6 +28,7 @@ def test_a_calibration_reads_back(tmp_path):
         (("rel_sd = 0.21", "rel_sd = 0.21\ncolour = 3"), "has colour besides"),
         (("rel_sd = 0.21", 'rel_sd = "much"'), "rel_sd in the calibration"),
         (("moment_per_cell_am2 = 1.25e-15", "moment_per_cell_am2 = -1.0"), "moment per cell must be"),
+        (("day = 3.0", "day = -3.0"), "zero or a positive number"),
         (("b0_t = 9.4", "b0_t = 94"), "between 0.01 and 30"),
         (("rel_sd = 0.21", "rel_sd ="), "cannot be read"),
     ],

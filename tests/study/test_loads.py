@@ -12,7 +12,7 @@ from ferrosight.io import Session, VisitFiles, read_sessions
 from ferrosight.physics.labels import get_label
 from ferrosight.study.loads import choose_load, day_since_labelling, without_load
 from ferrosight.study.run import StudyOptions, plan_study, run_study
-from ferrosight.types import IronPerCell, Label, Table, UptakeCourse
+from ferrosight.types import Calibration, IronPerCell, Label, Table, UptakeCourse
 from ferrosight.types.uptake import UPTAKE
 
 VALUES = {"day": [0.0, 14.0], "iron_per_cell_pg": [16.0, 4.0], "batch_rel_sd": [0.2, 0.3], "cell_cv": [0.5, 1.0]}
@@ -59,6 +59,23 @@ def test_a_day_that_is_unknown_or_outside_gives_no_load_and_says_why():
     assert "day 30" in late.note
 
 
+def test_a_calibration_is_carried_to_the_visits_day_or_says_that_it_is_not():
+    phantom = Calibration(2e-15, 0.2, 0.05, 0.5, 7.0, 12, 3, "a phantom")
+    lines = (Session("d07", 7.0, label_day=0.0),)
+    carried = choose_load(visit("d07"), lines, None, COURSE, phantom)
+    assert carried.iron_per_cell is None
+    assert carried.calibration is not None
+    assert carried.calibration.moment_per_cell_am2 == pytest.approx(1e-15)
+    unknown = choose_load(visit("d07"), (), None, COURSE, phantom)
+    assert unknown.calibration is None
+    assert "label_day" in unknown.note
+    alone = choose_load(visit("d07"), lines, None, None, phantom).calibration
+    assert alone is not None
+    assert alone.moment_per_cell_am2 == 2e-15
+    assert "used on day 7 as it is: give --uptake" in alone.source
+    assert choose_load(visit("d07"), (), None, None, phantom).calibration == phantom
+
+
 def test_a_label_loses_its_own_load_so_that_it_does_not_stand_in():
     label = Label("ours", "ours", 90.0, 0.1, "assumption", None, "", 10.0, 1.0, "assay")
     assert without_load(label).load is None
@@ -86,3 +103,10 @@ def test_every_visit_of_a_study_is_counted_with_the_load_of_its_day(stages, foll
     assert float(cells_of("d07")[0]) == pytest.approx(9.36e-14 / 93.6 * 1e15 / 8.0)
     assert set(cells_of("d14")) == {"n/a"}
     assert stages.provenance["iron_per_cell"] is None  # of the last visit, which has none
+
+    phantom = Calibration(2e-15, 0.2, 0.05, 0.5, 7.0, 12, 3, "a phantom")
+    options = StudyOptions(label=get_label("ferumoxides"), uptake=COURSE, calibration=phantom)
+    planned = plan_study(followed_dir, tmp_path / "out", options)
+    assert run_study(planned, tmp_path / "out", options).exit_code == 0
+    assert float(cells_of("d07")[0]) == pytest.approx(9.36e-14 / 1e-15)
+    assert set(cells_of("d14")) == {"n/a"}

@@ -10,10 +10,11 @@ from scipy.stats import binom
 
 from ferrosight.cells.load import draw_batches
 from ferrosight.errors import InputError
-from ferrosight.types.uptake import Division, Fate, Labelling, Rate
+from ferrosight.types import Calibration, Table, UptakeCourse
+from ferrosight.types.uptake import UPTAKE, Division, Fate, Labelling, Rate
 from ferrosight.uptake.assays import sort_experiments
 from ferrosight.uptake.kinetics import fit_kinetics
-from ferrosight.uptake.predict import load_on_day, predict_course
+from ferrosight.uptake.predict import carry_calibration, load_on_day, predict_course
 
 LABELLING = Labelling(50.0, 24.0)
 
@@ -87,6 +88,57 @@ def test_between_days_the_logarithm_changes_evenly_and_outside_there_is_none(fit
     for day in (3.9, 8.1):
         with pytest.raises(InputError, match="predict that day"):
             load_on_day(course, day)
+
+
+PHANTOM = Calibration(2e-15, 0.2, 0.05, 0.4, 7.0, 12, 3, "a phantom")
+
+
+def make_course(**columns: list[float]) -> UptakeCourse:
+    given = {"day": [0.0, 7.0, 14.0], "iron_per_cell_pg": [8.0, 4.0, 1.0], "batch_rel_sd": [0.2, 0.25, 0.3]}
+    values = {**given, "cell_cv": [0.5, 0.8, 1.1], **columns}
+    return UptakeCourse(Table(UPTAKE, {name: np.array(value) for name, value in values.items()}), "a course")
+
+
+def test_a_calibration_is_carried_by_the_ratio_of_loads_and_widens_by_what_is_not_known_of_it():
+    course = make_course(kept_rel_sd=[0.0, 0.1, 0.3])
+    carried = carry_calibration(PHANTOM, course, 7.0)
+    assert carried.moment_per_cell_am2 == pytest.approx(1e-15)
+    assert carried.rel_sd == pytest.approx(np.sqrt(1.04 * 1.01 - 1))
+    assert carried.mean_rel_sd == pytest.approx(np.sqrt(1.0025 * 1.01 - 1))
+    assert (carried.day, carried.cell_cv, carried.b0_t) == (7.0, 0.8, 7.0)
+    assert "carried from day 0 after labelling to day 7 by 0.5 ± 10%" in carried.source
+    assert carry_calibration(PHANTOM, course, 0.0) is PHANTOM
+    backwards = carry_calibration(dataclasses.replace(PHANTOM, day=14.0), course, 7.0)
+    assert backwards.moment_per_cell_am2 == pytest.approx(8e-15)
+    assert backwards.rel_sd == pytest.approx(np.sqrt(1.04 * (1 + 0.1**2 + 0.3**2) - 1))
+
+
+def test_the_level_of_the_course_does_not_matter_to_a_calibration():
+    one, other = (make_course(iron_per_cell_pg=[8 * level, 4 * level, level]) for level in (1, 3))
+    moments = [carry_calibration(PHANTOM, course, 14.0).moment_per_cell_am2 for course in (one, other)]
+    assert moments[0] == pytest.approx(moments[1])
+
+
+def test_a_course_written_by_hand_carries_with_its_whole_spread():
+    assert carry_calibration(PHANTOM, make_course(), 14.0).rel_sd == pytest.approx(np.sqrt(1.04 * 1.09 - 1))
+
+
+def test_a_calibration_is_not_carried_beyond_the_course():
+    with pytest.raises(InputError, match="predict that day"):
+        carry_calibration(PHANTOM, make_course(), 15.0)
+    with pytest.raises(InputError, match="day 20 after labelling"):
+        carry_calibration(dataclasses.replace(PHANTOM, day=20.0), make_course(), 7.0)
+
+
+def test_what_is_known_of_the_dilution_does_not_depend_on_the_batches(cells, draw):
+    tables = []
+    for spread in (0.05, 0.6):
+        fit = fit_drawn(cells(), draw, batch_rel_sd=spread, assay_rel_sd=0.02, n_batches=6)
+        given = Fate(division_per_h=Rate(0.01, 0.001), exocytosis_per_h=Rate(0.0))
+        tables.append(predict_course(fit, LABELLING, given, [0, 7]).table)
+    for table in tables:
+        assert table["kept_rel_sd"].tolist() == pytest.approx([0.0, np.sqrt(np.expm1(0.168**2))], rel=1e-4)
+    assert tables[1]["batch_rel_sd"][1] > 2 * tables[0]["batch_rel_sd"][1]
 
 
 def test_what_the_assays_do_not_hold_is_refused_until_it_is_given(cells, draw):

@@ -23,6 +23,7 @@ def calibrate(
     out: Annotated[Path, typer.Argument(help="Where the calibration is written.", metavar="OUT.toml")],
     position_sd_mm: Annotated[float, typer.Option(help="How well the positions are known along each axis, mm.")] = 0.1,
     cell_cv: Annotated[float, typer.Option(help="Relative spread of iron between single cells.")] = 0.5,
+    day: Annotated[float, typer.Option(help="Days from labelling to when the phantom's cells were fixed.")] = 0.0,
     phase_sign: Annotated[
         SignChoice, typer.Option(help="Whether phase grows or falls where the field is stronger.")
     ] = SignChoice.AUTO,
@@ -49,6 +50,7 @@ def calibrate(
             spots,
             position_sd_mm=position_sd_mm,
             cell_cv=cell_cv,
+            day=day,
             phase_sign=None if phase_sign is SignChoice.AUTO else PhaseSign[phase_sign.name],
             on_progress=on_progress,
         )
@@ -77,6 +79,7 @@ def _show(result: PhantomResult, *, as_json: bool) -> None:
             ["spots", f"{found.n_spots}", ""],
             ["batches", f"{found.n_batches or 'not named'}", ""],
             ["field strength", f"{found.b0_t:g}", "T"],
+            ["after labelling", f"{found.day:g}", "d"],
         ],
     )
     for said in (*result.left_out, *found.notes):

@@ -64,7 +64,10 @@ def run(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Moment per cell, from a phantom: what `calibrate` writes.", metavar="FILE.toml"),
+        typer.Option(
+            help="Moment per cell, from a phantom: what `calibrate` writes; --uptake carries it to the visit's day.",
+            metavar="FILE.toml",
+        ),
     ] = None,
     phase_sign: Annotated[
         SignChoice, typer.Option(help="Whether phase grows or falls where the field is stronger.")
@@ -104,10 +107,13 @@ def run(
     from ferrosight.study.run import StudyOptions, plan_study
     from ferrosight.types import PhaseSign
 
-    sources = {"--iron-per-cell-pg": iron_per_cell_pg, "--uptake": uptake, "--calibration": calibration}
-    given = [name for name, value in sources.items() if value is not None]
-    if len(given) > 1:
-        raise LabelError(f"cells are counted by one of {', '.join(sources)}, but {' and '.join(given)} were given.")
+    others = {"--uptake": uptake, "--calibration": calibration}
+    given = [name for name, value in others.items() if value is not None]
+    if iron_per_cell_pg is not None and given:
+        raise LabelError(
+            "cells are counted by --iron-per-cell-pg, or by --uptake, --calibration or both, but --iron-per-cell-pg "
+            f"and {' and '.join(given)} were given."
+        )
     overrides = dict(_split_setting(text) for text in set_ or ())
     if q is not None:
         overrides["clusters.q"] = q
@@ -175,6 +181,9 @@ def _show_plan(
                 "baseline": None if visit.choice.baseline is None else visit.choice.baseline.name,
                 "baseline_note": visit.choice.note or None,
                 "iron_per_cell_pg": None if visit.load.iron_per_cell is None else visit.load.iron_per_cell.mean_pg,
+                "moment_per_cell_am2": (
+                    None if visit.load.calibration is None else visit.load.calibration.moment_per_cell_am2
+                ),
                 "iron_per_cell_note": visit.load.note or None,
                 "images": [str(file.path) for file in visit.files.files],
             }
@@ -209,7 +218,9 @@ def _baseline(visit: PlannedVisit) -> str:
 def _load(visit: PlannedVisit) -> str:
     if visit.choice.is_baseline:
         return ""
-    load = visit.load.iron_per_cell
+    load, calibration = visit.load.iron_per_cell, visit.load.calibration
+    if calibration is not None:
+        return f"; {calibration.moment_per_cell_am2:.4g} A m² per cell"
     if load is not None:
         return f"; {load.mean_pg:.4g} pg of iron per cell"
     return f"; cells are not counted: {visit.load.note}" if visit.load.note else ""

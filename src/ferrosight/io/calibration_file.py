@@ -61,13 +61,14 @@ def read_calibration(path: Path) -> Calibration:
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"the calibration {path} must be a TOML file, but cannot be read as one ({error}).") from None
     names = [field.name for field in dataclasses.fields(Calibration)]
-    missing, unknown = [name for name in names if name not in values], sorted(set(values) - set(names))
+    needed = [field.name for field in dataclasses.fields(Calibration) if field.default is dataclasses.MISSING]
+    missing, unknown = [name for name in needed if name not in values], sorted(set(values) - set(names))
     if missing or unknown:
         raise InputError(
             f"the calibration {path} must have {', '.join(names)}, but lacks {', '.join(missing) or 'none'} and has "
             f"{', '.join(unknown) or 'nothing'} besides."
         )
-    return Calibration(**{name: _check_kind(path, name, values[name]) for name in names})
+    return Calibration(**{name: _check_kind(path, name, value) for name, value in values.items()})
 
 
 def _check_kind(path: Path, name: str, value: Any) -> Any:

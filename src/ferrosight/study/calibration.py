@@ -34,6 +34,7 @@ def calibrate_phantom(
     *,
     position_sd_mm: float = 0.1,
     cell_cv: float = 0.5,
+    day: float = 0.0,
     phase_sign: PhaseSign | None = None,
     config: Config | None = None,
     n_cpus: int | None = None,
@@ -41,13 +42,16 @@ def calibrate_phantom(
 ) -> PhantomResult:
     """Measure the moment at every spot of the table, and regress it on the number of cells.
 
-    Positions are known to ``position_sd_mm`` along each axis; nothing is selected by what was measured there.
+    The cells were fixed ``day`` days after they were labelled. Positions are known to ``position_sd_mm`` along each
+    axis; nothing is selected by what was measured there.
 
     Raises
     ------
     InputError
         The table or the scans are not as expected, or scans differ in field strength.
     """
+    if not 0 <= day < math.inf:
+        raise InputError(f"the phantom's day after labelling must be zero or a positive number, but is {day:g}.")
     table = read_phantom(spots_path)
     if not len(table):
         raise InputError(f"{spots_path} must hold at least one spot, but holds none.")
@@ -72,7 +76,8 @@ def calibrate_phantom(
                 remarks[row] = str(remark)
     if len(fields) > 1:
         raise InputError(f"a calibration holds for one field strength, but the scans have {sorted(fields)} T.")
-    return _calibrate(table, moments, errors, remarks, fields.pop(), cell_cv, bids_dir.name)
+    result = _calibrate(table, moments, errors, remarks, fields.pop(), cell_cv, bids_dir.name)
+    return dataclasses.replace(result, calibration=dataclasses.replace(result.calibration, day=day))
 
 
 def _find_scans(bids_dir: Path, table: Table, path: Path) -> list[tuple[VisitFiles, np.ndarray]]:

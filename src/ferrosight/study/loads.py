@@ -1,4 +1,4 @@
-"""Iron per cell on the day of each visit."""
+"""Iron per cell, or moment per cell, on the day of each visit."""
 
 from __future__ import annotations
 
@@ -10,34 +10,55 @@ from dataclasses import dataclass
 from ferrosight.errors import InputError
 from ferrosight.io import Session, VisitFiles
 from ferrosight.io.bids_names import same_label
-from ferrosight.types import IronPerCell, Label, UptakeCourse
-from ferrosight.uptake.predict import load_on_day
+from ferrosight.types import Calibration, IronPerCell, Label, UptakeCourse
+from ferrosight.uptake.predict import carry_calibration, load_on_day
 
 
 @dataclass(frozen=True)
 class LoadChoice:
-    """The load that a visit's cells are counted with; ``note`` says why a course of it does not give one."""
+    """What a visit's cells are counted with, a load or a calibration; ``note`` says why a course gives neither."""
 
     iron_per_cell: IronPerCell | None = None
     note: str = ""
+    calibration: Calibration | None = None
 
 
 def choose_load(
-    visit: VisitFiles, sessions: Sequence[Session], given: IronPerCell | None, course: UptakeCourse | None
+    visit: VisitFiles,
+    sessions: Sequence[Session],
+    given: IronPerCell | None,
+    course: UptakeCourse | None,
+    calibration: Calibration | None = None,
 ) -> LoadChoice:
-    """The load that was ``given``, or that of the ``course`` on the visit's day since labelling."""
-    if course is None:
-        return LoadChoice(given)
+    """The load that was ``given``, or that of the ``course`` on the visit's day since labelling.
+
+    With a ``calibration`` it is the moment per cell of the phantom instead, which a course carries to that day; without
+    a course it is that of the phantom's day, and its source says so where the visit is known to be of another.
+    """
     day = day_since_labelling(visit, sessions)
+    if course is None:
+        return LoadChoice(given, calibration=None if calibration is None else _with_warning(calibration, day))
     if math.isnan(day):
         return LoadChoice(
             note="the day since labelling is not known; give day and label_day of the visit in "
             f"sub-{visit.subject}_sessions.tsv"
         )
     try:
+        if calibration is not None:
+            return LoadChoice(calibration=carry_calibration(calibration, course, day))
         return LoadChoice(load_on_day(course, day))
     except InputError as error:
         return LoadChoice(note=str(error).rstrip("."))
+
+
+def _with_warning(calibration: Calibration, day: float) -> Calibration:
+    if math.isnan(day) or day == calibration.day:
+        return calibration
+    said = (
+        f"{calibration.source}; of day {calibration.day:g} after labelling and used on day {day:g} as it is: give "
+        "--uptake besides, else cells that divided in between are miscounted"
+    )
+    return dataclasses.replace(calibration, source=said)
 
 
 def day_since_labelling(visit: VisitFiles, sessions: Sequence[Session]) -> float:

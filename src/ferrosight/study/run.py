@@ -45,8 +45,8 @@ class StudyOptions:
     """What is chosen for a whole study; ``label`` overrides that of participants.tsv.
 
     ``uptake`` gives every visit the load of its own day since labelling, in the place of ``iron_per_cell``;
-    ``calibration`` a moment per cell in the place of both and of the label's magnetisation. ``study_kind`` overrides
-    that of participants.tsv.
+    ``calibration`` a moment per cell in the place of both and of the label's magnetisation, which ``uptake`` carries
+    from the phantom's day to the visit's. ``study_kind`` overrides that of participants.tsv.
     """
 
     label: Label | None = None
@@ -167,7 +167,7 @@ def plan_study(
                 visit,
                 label_of(visit),
                 choose_baseline(visit, every, lines),
-                choose_load(visit, lines, options.iron_per_cell, options.uptake),
+                choose_load(visit, lines, options.iron_per_cell, options.uptake, options.calibration),
             )
             for visit in visits
             if visit.subject == subject
@@ -283,7 +283,7 @@ def _analyse_and_write(
     scan = read_visit(visit, phase_sign=options.phase_sign)
     provenance = {
         **describe_run(config, planned.label, planned.load.iron_per_cell, n_cpus),
-        "calibration": None if options.calibration is None else dict(vars(options.calibration)),
+        "calibration": None if planned.load.calibration is None else dict(vars(planned.load.calibration)),
         "inputs_sha256": hash_files(_input_files(visit), visit.bids_dir),
         "is_baseline": choice.is_baseline,
         "baseline": None if choice.baseline is None else choice.baseline.name,
@@ -296,7 +296,7 @@ def _analyse_and_write(
         baseline=None if held is None else held.baseline,
         is_baseline=choice.is_baseline,
         iron_per_cell=planned.load.iron_per_cell,
-        calibration=options.calibration,
+        calibration=planned.load.calibration,
         config=config,
         on_progress=on_progress,
     )

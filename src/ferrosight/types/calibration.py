@@ -51,7 +51,8 @@ class Calibration:
 
     ``moment_per_cell_am2`` is the mean over batches. ``rel_sd`` is how far, relatively, that of another batch may lie
     from it (one standard deviation, the phantom's own errors included), and ``mean_rel_sd`` how well the mean itself is
-    known. ``cell_cv`` is the relative spread between single cells.
+    known. ``cell_cv`` is the relative spread between single cells. ``day`` is that of the phantom's cells after
+    they were labelled.
     """
 
     moment_per_cell_am2: float
@@ -63,6 +64,7 @@ class Calibration:
     n_batches: int
     source: str
     notes: tuple[str, ...] = ()
+    day: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.moment_per_cell_am2 < math.inf:
@@ -75,3 +77,5 @@ class Calibration:
                 raise InputError(f"{name} of a calibration must lie between 0 and 10, but is {getattr(self, name):g}.")
         if not 0.01 < self.b0_t < 30:
             raise InputError(f"B0 of a calibration must lie between 0.01 and 30 T, but is {self.b0_t:g}.")
+        if not 0 <= self.day < math.inf:
+            raise InputError(f"a phantom's day after labelling must be zero or a positive number, but is {self.day:g}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ferrosight.cells.dilution import iron_left, spread_between_cells
 from ferrosight.errors import InputError
+from ferrosight.types.calibration import Calibration
 from ferrosight.types.label import IronPerCell
 from ferrosight.types.table import Table
 from ferrosight.types.uptake import UPTAKE, Fate, Labelling, Rate, UptakeCourse, UptakeFit
@@ -62,18 +64,57 @@ def load_on_day(course: UptakeCourse, day: float) -> IronPerCell:
     return IronPerCell(mean, mean * rel_sd, f"{course.source}; day {day:g} after labelling", cell_cv)
 
 
+def carry_calibration(calibration: Calibration, course: UptakeCourse, day: float) -> Calibration:
+    """The moment per cell on ``day`` after labelling: the phantom's, times the course's ratio of that day's load to it.
+
+    The level of the course cancels, and with it the spread between its batches; what is not known of division and
+    exocytosis (``kept_rel_sd``) widens both errors. Between two days after day 0 their errors count as independent,
+    which is too wide where they grow together. A course that does not say it gives its whole spread instead.
+
+    Raises
+    ------
+    InputError
+        The day of the visit or of the phantom lies outside the course.
+    """
+    now, then = load_on_day(course, day), load_on_day(course, calibration.day)
+    if day == calibration.day:
+        return calibration
+    errors = [_kept_rel_sd(course, on) for on in (day, calibration.day)]
+    carried = math.hypot(*errors) if all(map(math.isfinite, errors)) else max(now.rel_sd, then.rel_sd)
+    ratio = now.mean_pg / then.mean_pg
+    cell_cv = calibration.cell_cv if now.cell_cv is None else now.cell_cv
+    return dataclasses.replace(
+        calibration,
+        moment_per_cell_am2=calibration.moment_per_cell_am2 * ratio,
+        rel_sd=_multiply_spreads(calibration.rel_sd, carried),
+        mean_rel_sd=_multiply_spreads(calibration.mean_rel_sd, carried),
+        cell_cv=cell_cv,
+        day=day,
+        source=f"{calibration.source}; carried from day {calibration.day:g} after labelling to day {day:g} by "
+        f"{ratio:.3g} ± {carried:.0%} ({course.source})",
+    )
+
+
+def _kept_rel_sd(course: UptakeCourse, day: float) -> float:
+    return float(np.interp(day, course.table["day"], course.table["kept_rel_sd"]))
+
+
+def _multiply_spreads(one: float, other: float) -> float:
+    """Relative standard deviation of a product of independent factors."""
+    return math.sqrt((1 + one**2) * (1 + other**2) - 1)
+
+
 def describe_load(estimate: LogEstimate) -> dict[str, float]:
     """Mean, 95 % interval, and the relative spread of the log-normal that has an interval as wide.
 
     The mean takes the variance itself: widened for few batches it would count too few cells.
     """
     half = estimate.half_width
-    widened = half / _Z95
     return {
         "iron_per_cell_pg": math.exp(estimate.value + float(estimate.parts.sum()) / 2),
         "iron_per_cell_pg_low": math.exp(estimate.value - half),
         "iron_per_cell_pg_high": math.exp(estimate.value + half),
-        "batch_rel_sd": math.sqrt(math.expm1(widened**2)),
+        "batch_rel_sd": _relative_spread(estimate),
     }
 
 
@@ -81,10 +122,7 @@ def _predict_day(fit: UptakeFit, labelling: Labelling, fate: Fate, day: float) -
     hours = day * _HOURS
     losing = max(hours - max(fit.exocytosis_onset_h - labelling.exposure_h, 0.0), 0.0)
     estimate = log_estimate(fit, lambda theta: _log_load(fit, labelling, fate, theta, hours, losing), next_batch=True)
-    # What was measured elsewhere is independent of the fit.
-    for rate, time in ((fate.division_per_h, hours), (fate.exocytosis_per_h, losing)):
-        if rate is not None:
-            estimate = estimate.with_known((rate.sd * time) ** 2)
+    estimate = _with_given(estimate, fate, hours, losing)
     divide, leave = (
         _rate(fit, fate.division_per_h, "division_per_h"),
         _rate(fit, fate.exocytosis_per_h, "exocytosis_per_h"),
@@ -97,7 +135,27 @@ def _predict_day(fit: UptakeFit, labelling: Labelling, fate: Fate, day: float) -
         **describe_load(estimate),
         "cell_cv": float(spread_between_cells(fate.cell_cv, doublings, fate.division, gone)),
         "iron_left": float(iron_left(leave, fate.death_per_h, hours, hours - losing)),
+        "kept_rel_sd": _relative_spread(_log_kept(fit, fate, hours, losing)),
     }
+
+
+def _log_kept(fit: UptakeFit, fate: Fate, hours: float, losing_h: float) -> LogEstimate:
+    """Logarithm of iron per cell over that of day 0, in the same batch."""
+    kept = log_estimate(fit, lambda theta: -_log_diluted(fate, theta, hours, losing_h))
+    return _with_given(kept, fate, hours, losing_h)
+
+
+def _with_given(estimate: LogEstimate, fate: Fate, hours: float, losing_h: float) -> LogEstimate:
+    """With the errors of what was measured elsewhere, which are independent of the fit's."""
+    for rate, time in ((fate.division_per_h, hours), (fate.exocytosis_per_h, losing_h)):
+        if rate is not None:
+            estimate = estimate.with_known((rate.sd * time) ** 2)
+    return estimate
+
+
+def _relative_spread(estimate: LogEstimate) -> float:
+    """That of the log-normal with an interval as wide."""
+    return math.sqrt(math.expm1((estimate.half_width / _Z95) ** 2))
 
 
 def _log_load(
@@ -112,9 +170,13 @@ def _log_load(
         fit.exocytosis_onset_h,
         fit.reference_dose_ug_per_ml,
     )
+    return float(loaded) - _log_diluted(fate, theta, hours, losing_h)
+
+
+def _log_diluted(fate: Fate, theta: dict[str, float], hours: float, losing_h: float) -> float:
     divide = theta["division_per_h"] if fate.division_per_h is None else fate.division_per_h.mean
     leave = theta["exocytosis_per_h"] if fate.exocytosis_per_h is None else fate.exocytosis_per_h.mean
-    return float(loaded) - divide * hours - leave * losing_h
+    return divide * hours + leave * losing_h
 
 
 def _rate(fit: UptakeFit, given: Rate | None, name: str) -> float:
