@@ -268,6 +268,26 @@ def test_a_graft_is_no_point_and_is_not_held_against_a_baseline(catalogue: Catal
     assert judged.clusters["status"][0] == "accepted"
 
 
+@pytest.mark.parametrize(
+    ("before", "status", "remark"),
+    [((2.5e-13, 1e-13), "rejected", ""), ((0.5e-13, 1e-13), "accepted", ""), ((np.nan, np.nan), "accepted", "no_")],
+)
+def test_a_graft_is_held_against_what_its_region_had_before(
+    catalogue: Catalogue, before: tuple[float, float], status: str, remark: str
+) -> None:
+    """Its moment is 3e-13 ± 1e-13: more than half of that in the baseline is the same, however uncertain."""
+    estimators = np.array([GRAFT_ESTIMATOR, "point", "point"])
+    errors = np.array([1e-13, 3e-14, 3e-14])
+    clusters = catalogue.clusters.with_columns(estimator=estimators, moment_am2_err=errors)
+    grafted = dataclasses.replace(catalogue, clusters=clusters)
+    there = np.array([[before[0], np.nan, np.nan], [before[1], np.nan, np.nan]])
+    judged = judge_by_baseline(grafted, *plain(), *plain(), CONFIG, grafts=(there[0], there[1]))
+    assert judged.clusters["status"][0] == status
+    assert judged.clusters["reasons"][0] == ("in_baseline" if status == "rejected" else "")
+    assert judged.fits["remarks"][0].startswith(remark)
+    np.testing.assert_equal(judged.fits["baseline_moment_am2"][0], before[0])
+
+
 def test_where_the_baseline_has_no_tissue_the_candidate_stays_and_says_so(catalogue: Catalogue) -> None:
     before, field_map = plain()
     mask = np.array(field_map.mask)

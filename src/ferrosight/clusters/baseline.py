@@ -41,6 +41,8 @@ def judge_by_baseline(
     baseline: Scan,
     baseline_field_map: FieldMap,
     config: ClustersConfig,
+    *,
+    grafts: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> Catalogue:
     """Reject the candidates of ``scan`` that the ``baseline``, a scan without label, holds at the same place.
 
@@ -68,11 +70,14 @@ def judge_by_baseline(
     if obstacle:
         return _add_note(catalogue, f"Judged without a baseline: {name} cannot be used, because {obstacle}.")
     clusters = catalogue.clusters
+    measured = np.isfinite(clusters["moment_am2"]) & np.isfinite(clusters["moment_am2_err"])
     # A graft is no point, and a fit of one says nothing about it.
-    point = (clusters["estimator"] != GRAFT_ESTIMATOR) & np.isfinite(clusters["moment_am2"])
-    asked = point & is_significant(clusters) & np.isfinite(clusters["moment_am2_err"])
-    known = asked | (point & (clusters["score"] >= EXPLAINS))
+    graft = clusters["estimator"] == GRAFT_ESTIMATOR
+    asked = measured & is_significant(clusters) & (~graft | (grafts is not None))
+    known = ~graft & (asked | (np.isfinite(clusters["moment_am2"]) & (clusters["score"] >= EXPLAINS)))
     there = _measure(catalogue, known, scan, baseline, baseline_field_map, config)
+    if grafts is not None:
+        there = (np.where(graft, grafts[0], there[0]), np.where(graft, grafts[1], there[1]))
     held, told, grown = _compare(clusters, asked, *there)
     fits = catalogue.fits.with_columns(
         baseline_moment_am2=np.where(asked, there[0], np.nan),
@@ -179,7 +184,8 @@ def _compare(
     with np.errstate(invalid="ignore"):
         told = asked & np.isfinite(base) & np.isfinite(there_err)
         # Places that two of the visit's sources share in the baseline have no error to speak of: the value decides.
-        something = (base > _SOMETHING * there_err) | ((base > 0) & (there_err > moment))
+        graft = clusters["estimator"] == GRAFT_ESTIMATOR
+        something = (base > _SOMETHING * there_err) | ((base > 0) & (graft | (there_err > moment)))
         holds = told & something & (excess / np.hypot(err, there_err) < base / there_err)
         grown = holds & (excess >= _GROWN * np.sqrt(err**2 + there_err**2 + (_REPRODUCES * base) ** 2))
         told &= holds | (there_err <= _TELLS * moment)

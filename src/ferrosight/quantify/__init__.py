@@ -1,6 +1,15 @@
 """Extended grafts, and moment to iron to cells, with intervals."""
 
 from ferrosight.quantify.cells import Factor, find_factors, limit_clusters, quantify_clusters, quantify_moments
+from ferrosight.quantify.graft_baseline import measure_grafts_before
 from ferrosight.quantify.grafts import measure_grafts
 
-__all__ = ["Factor", "find_factors", "limit_clusters", "measure_grafts", "quantify_clusters", "quantify_moments"]
+__all__ = [
+    "Factor",
+    "find_factors",
+    "limit_clusters",
+    "measure_grafts",
+    "measure_grafts_before",
+    "quantify_clusters",
+    "quantify_moments",
+]

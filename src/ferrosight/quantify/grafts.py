@@ -94,21 +94,19 @@ def measure_grafts(scan: Scan, field_map: FieldMap, catalogue: Catalogue, config
     extended = [region for region in regions if not _is_point(region.grow(_GROWN, voids.shape), catalogue)]
     if not extended:
         return catalogue
-    taken = _mark(regions, voids.shape)
-    others = ndimage.binary_dilation(taken, iterations=_GROWN)
-    beside = field_map.mask & ~ndimage.binary_dilation(taken, iterations=_BESIDE)
-    too_large = [_count_voxels(_find_window(region, voids.shape)) > _MOST_VOXELS for region in extended]
+    others, beside = beside_regions(field_map, mark_regions(regions, voids.shape))
+    too_large = [not fits_window(find_window(region, voids.shape)) for region in extended]
     large = list(itertools.compress(extended, too_large))
     sites = [
-        _cut_site(scan, field_map, region, others, voids)
+        cut_site(scan, field_map, region, others, voids)
         for region, skipped in zip(extended, too_large, strict=True)
         if not skipped
     ]
-    grafts = _measure_in_turns(scan, field_map, catalogue, sites, beside, voids)
+    grafts = measure_sites(scan, field_map, catalogue, sites, beside, voids)
     return _add_rows(scan, catalogue, grafts, large, len(regions))
 
 
-def _measure_in_turns(
+def measure_sites(
     scan: Scan, field_map: FieldMap, catalogue: Catalogue, sites: list[Site], beside: Mask, voids: Mask
 ) -> list[Graft]:
     """Grafts, their neighbours and the texture ``beside`` them, measured in turn."""
@@ -127,7 +125,13 @@ def _measure_in_turns(
     return grafts
 
 
-def _mark(regions: list[Region], shape: tuple[int, ...]) -> Mask:
+def beside_regions(field_map: FieldMap, taken: Mask) -> tuple[Mask, Mask]:
+    """Voxels (x, y, z) that do not count in other regions' windows, and those at which texture is measured."""
+    beside = field_map.mask & ~ndimage.binary_dilation(taken, iterations=_BESIDE)
+    return ndimage.binary_dilation(taken, iterations=_GROWN), np.asarray(beside)
+
+
+def mark_regions(regions: list[Region], shape: tuple[int, ...]) -> Mask:
     """Voxels (x, y, z) of an image that are in any of the regions."""
     taken = np.zeros(shape, np.bool_)
     for region in regions:
@@ -184,19 +188,20 @@ def _measure_one(scan: Scan, catalogue: Catalogue, site: Site, texture: Texture,
     )
 
 
-def _find_window(region: Region, shape: tuple[int, ...]) -> Box:
+def find_window(region: Region, shape: tuple[int, ...]) -> Box:
     """The box about a region in which its field is looked at."""
     width = float(np.cbrt(6 * region.n_voxels / np.pi))
     return widen_box(region.at, int(np.clip(np.ceil(_MARGIN * width), _LEAST_MARGIN, _MOST_MARGIN)), shape)
 
 
-def _count_voxels(box: Box) -> int:
-    return math.prod(part.stop - part.start for part in box)
+def fits_window(box: Box) -> bool:
+    """Whether a window is small enough to be inverted."""
+    return bool(math.prod(part.stop - part.start for part in box) <= _MOST_VOXELS)
 
 
-def _cut_site(scan: Scan, field_map: FieldMap, region: Region, others: Mask, voids: Mask) -> Site:
+def cut_site(scan: Scan, field_map: FieldMap, region: Region, others: Mask, voids: Mask) -> Site:
     """What of the scan is in a region's window; of ``others`` (x, y, z) only the region's own voxels count."""
-    at = _find_window(region, voids.shape)
+    at = find_window(region, voids.shape)
     grown = region.grow(_GROWN, voids.shape).spread(at)
     magnitude = np.abs(scan.signal[(0, *at)]).astype(np.float64)
     around = ndimage.percentile_filter(magnitude, 80, size=5)
@@ -354,7 +359,7 @@ def _find_middle(region: Region) -> FloatArray:
 
 def _reject_inside(catalogue: Catalogue, held: list[Region], shape: tuple[int, ...]) -> Table:
     """The clusters table with every candidate inside one of the accepted regions rejected for it."""
-    wide = ndimage.binary_dilation(_mark(held, shape), iterations=_GROWN + _NEAR)
+    wide = ndimage.binary_dilation(mark_regions(held, shape), iterations=_GROWN + _NEAR)
     x, y, z = (slice(0, n) for n in shape)
     inside = _are_inside(wide, (x, y, z), catalogue)
     clusters = catalogue.clusters

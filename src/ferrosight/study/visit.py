@@ -14,7 +14,7 @@ from ferrosight.clusters import measure_at as measure_places
 from ferrosight.field import measure_field
 from ferrosight.limits import map_limit
 from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
-from ferrosight.quantify import measure_grafts, quantify_clusters
+from ferrosight.quantify import measure_grafts, measure_grafts_before, quantify_clusters
 from ferrosight.types import (
     Calibration,
     Catalogue,
@@ -79,10 +79,19 @@ def analyse_visit(
     elif baseline is not None:
         if on_progress is not None:
             on_progress("comparing with the baseline", 0, 1)
-        catalogue = judge_by_baseline(catalogue, scan, field_map, baseline.scan, baseline.field_map, config.clusters)
+        catalogue = hold_against(catalogue, scan, field_map, baseline, config)
     catalogue = quantify_clusters(catalogue, label, scan.b0_t, iron_per_cell, config.quantify, calibration)
     catalogue = dataclasses.replace(catalogue, settings=config.as_dict())
     return VisitResult(scan, field_map, evidence, catalogue, _map_limit(scan, field_map, label, config))
+
+
+def hold_against(
+    catalogue: Catalogue, scan: Scan, field_map: FieldMap, baseline: BaselineScan, config: Config
+) -> Catalogue:
+    """The catalogue with the points and grafts rejected that the baseline holds already."""
+    both = scan, field_map, baseline.scan, baseline.field_map
+    grafts = measure_grafts_before(catalogue, *both, config.quantify)
+    return judge_by_baseline(catalogue, *both, config.clusters, grafts=grafts)
 
 
 def _map_limit(scan: Scan, field_map: FieldMap, label: Label | None, config: Config) -> LimitMap | None:
