@@ -11,10 +11,10 @@ import pytest
 from ferrosight.io import read_table
 from ferrosight.link import link_detections, place_tracks
 from ferrosight.study.relapse import assess_relapse, write_relapse
-from ferrosight.study.relapse_series import FollowedVisit
+from ferrosight.study.relapse_series import FollowedVisit, gather_volumes
 from ferrosight.types import CLUSTERS, PET_CLUSTERS, Config, Detections, Table
 from ferrosight.types.config import LinkConfig, RelapseConfig
-from ferrosight.types.schema import RELAPSE, TRACKS
+from ferrosight.types.schema import LESIONS, RELAPSE, TRACKS
 
 PG = 1e-13
 KNOWN = RelapseConfig(factor_sd_max=0.05, carry_over_max=0.1, sd_factor_max=1.1)
@@ -240,6 +240,37 @@ def test_iron_and_activity_are_weighed_side_by_side():
     assert found.evidence.quantities == ("iron", "activity")
     assert found.lineages == (("t0",), ("spot",))
     assert found.first_alarm > 3
+
+
+def lesion_table(volumes, err=5.0):
+    rows = [
+        {"session_id": f"v{visit}", "lesion_id": "left", "volume_mm3": volume, "volume_mm3_err": err}
+        for visit, volume in enumerate(volumes)
+    ]
+    return Table.from_rows(LESIONS, rows)
+
+
+def test_volumes_with_an_error_show_growth_where_iron_cannot():
+    iron = track_table(12.0 + np.random.default_rng(7).standard_normal(9))
+    growing = [0.0, *(5.0 * grow(8))]
+    found = assess_relapse(iron, followed(), KNOWN, study_kind="prelabelled", lesions=lesion_table(growing))
+    assert found.first_alarm > 4
+    assert found.lineages == (("left",),)
+    assert found.evidence.births.tolist() == [1]
+    calm = lesion_table(60.0 + 5.0 * np.random.default_rng(9).standard_normal(9))
+    found = assess_relapse(iron, followed(), KNOWN, study_kind="prelabelled", lesions=calm)
+    assert found.identifiable
+    assert found.first_alarm == -1
+    blind = assess_relapse(iron, followed(), KNOWN, study_kind="prelabelled", lesions=lesion_table(growing, np.nan))
+    assert_silent(blind, 9, "the column volume_mm3_err")
+
+
+def test_a_volume_that_was_not_measured_is_left_out():
+    lesions = lesion_table([0.0, 60.0, np.nan, 0.0, 55.0])
+    found = gather_volumes(lesions, [f"v{visit}" for visit in range(6)])
+    np.testing.assert_array_equal(found.values, [[np.nan, 60.0, np.nan, 0.0, 55.0, np.nan]])
+    assert found.births.tolist() == [1]
+    assert gather_volumes(Table(LESIONS, {}), ["v0"]).values.shape == (0, 1)
 
 
 def test_unsure_links_are_said_and_what_to_do_about_them():

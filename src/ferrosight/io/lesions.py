@@ -12,13 +12,15 @@ from ferrosight.io.tables import read_table
 from ferrosight.types import Table
 from ferrosight.types.schema import LESIONS
 
-_SIZES = ("longest_mm", "perpendicular_mm", "volume_mm3", "sul_peak")
+_OPTIONAL = ("volume_mm3_err", "sul_peak")
+_SIZES = ("longest_mm", "perpendicular_mm", "volume_mm3", *_OPTIONAL)
 
 
 def read_lesions(bids_dir: Path | str, subject: str) -> Table:
     """The lines of sub-X/sub-X_lesions.tsv (schema LESIONS), sessions without prefix; none where there is no file.
 
-    ``sul_peak`` may be left out. A line without ``lesion_id`` says that the visit was looked at and held no lesion.
+    ``volume_mm3_err`` and ``sul_peak`` may be left out. A line without ``lesion_id`` says that the visit was looked at
+    and held no lesion.
 
     Raises
     ------
@@ -29,7 +31,7 @@ def read_lesions(bids_dir: Path | str, subject: str) -> Table:
     path = Path(bids_dir) / name / f"{name}_lesions.tsv"
     if not path.is_file():
         return Table(LESIONS, {})
-    lesions = read_table(LESIONS, path, required=[column for column in LESIONS.names if column != "sul_peak"])
+    lesions = read_table(LESIONS, path, required=[column for column in LESIONS.names if column not in _OPTIONAL])
     sessions: list[str] = []
     seen: set[tuple[str, str]] = set()
     for line, (text, lesion) in enumerate(zip(lesions["session_id"], lesions["lesion_id"], strict=True), start=2):

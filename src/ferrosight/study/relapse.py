@@ -20,6 +20,7 @@ from ferrosight.study.relapse_series import (
     TracedLineages,
     gather_hot_spots,
     gather_tracks,
+    gather_volumes,
     trace_lineages,
 )
 from ferrosight.types import Config, Table
@@ -137,13 +138,14 @@ def assess_relapse(
         (n_visits,) what a tissue that cannot grow measured, NaN where unknown: of iron in ``targeted`` studies,
         otherwise of PET.
     lesions
-        Schema LESIONS, for the clinical rules.
+        Schema LESIONS, for the clinical rules; volumes with an error are evidence too.
     notes
         Sentences to be said beside these.
     """
+    lesions = Table(LESIONS, {}) if lesions is None else lesions
     visible = relapse.visible_sul if relapse.visible_sul >= 0 else None
     sessions = [visit.session for visit in visits]
-    rules = compare_rules(Table(LESIONS, {}) if lesions is None else lesions, sessions, visible)
+    rules = compare_rules(lesions, sessions, visible)
     comparators = {f"comparator_{name}": calls for name, calls in rules.items()}
     blank = Table(
         RELAPSE,
@@ -157,7 +159,7 @@ def assess_relapse(
     if study_kind is None:
         return SubjectRelapse(blank, (_NO_KIND, *notes), None)
     try:
-        series, traced, remarks = build_series(tracks, visits, relapse, study_kind, reference)
+        series, traced, remarks = build_series(tracks, visits, relapse, study_kind, lesions, reference)
         evidence = weigh_evidence(series, _state_design(relapse, study_kind))
     except InputError as error:
         return SubjectRelapse(blank, (f"Not identifiable: {error}", *notes), study_kind)
@@ -177,6 +179,7 @@ def build_series(
     visits: Sequence[FollowedVisit],
     relapse: RelapseConfig,
     study_kind: StudyKind,
+    lesions: Table,
     reference: NDArray[np.float64] | None = None,
 ) -> tuple[SubjectSeries, tuple[TracedLineages, ...], list[str]]:
     """What the test takes, the lineages of each quantity in it, and sentences on what was left out.
@@ -199,6 +202,13 @@ def build_series(
     if any(visit.hot_spots is not None for visit in visits):
         reach = relapse.hot_spot_reach_mm
         traced["activity"] = trace_lineages(gather_hot_spots(visits, reach), reach)
+    volumes = gather_volumes(lesions, [visit.session for visit in visits])
+    if len(volumes.births):
+        traced["volume"] = volumes
+    elif np.isfinite(lesions["volume_mm3"]).any():
+        remarks.append(
+            "Volumes of lesions are no evidence without their error: the column volume_mm3_err of their table."
+        )
     measured = tuple(
         Measured(
             quantity,
@@ -206,7 +216,7 @@ def build_series(
             one.sds,
             one.births,
             one.places_mm,
-            factor_sd_max=_known(relapse.factor_sd_max),
+            factor_sd_max=None if quantity == "volume" else _known(relapse.factor_sd_max),
             reference=known if quantity == shown else None,
             reference_rel_err=max(relapse.reference_rel_err, 0.0),
             carry_over_max=_known(relapse.carry_over_max),

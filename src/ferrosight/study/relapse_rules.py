@@ -32,7 +32,8 @@ def compare_rules(
     -------
     By the names of ``RULES``, (n_visits,) each; "" where a rule cannot say.
     """
-    sizes = {name: _spread(lesions, name, session_ids) for name in lesions.schema.names[2:]}
+    columns = ("longest_mm", "perpendicular_mm", "volume_mm3", "sul_peak")
+    sizes = {name: spread_lesions(lesions, name, session_ids)[1] for name in columns}
     silent = np.zeros(len(session_ids), dtype="<U11")
     if not len(session_ids):
         return dict.fromkeys(RULES, silent)
@@ -45,8 +46,14 @@ def compare_rules(
     }
 
 
-def _spread(lesions: Table, column: str, session_ids: Sequence[str]) -> NDArray[np.float64]:
-    """(n_lesions + 1, n_visits); the last row is a lesion that never was: 0 where somebody looked, else NaN."""
+def spread_lesions(
+    lesions: Table, column: str, session_ids: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Names of the lesions, and one column of their table (schema LESIONS) as (n_lesions + 1, n_visits).
+
+    0 before a lesion is first listed, where somebody looked; NaN where it was not measured. The last row is a lesion
+    that never was: 0 where somebody looked, else NaN.
+    """
     names = [name for name in dict.fromkeys(lesions["lesion_id"].tolist()) if name]
     row_of = {name: row for row, name in enumerate(names)}
     visit_of = {session: visit for visit, session in enumerate(session_ids)}
@@ -61,4 +68,4 @@ def _spread(lesions: Table, column: str, session_ids: Sequence[str]) -> NDArray[
             sizes[row_of[str(name)], visit], listed[row_of[str(name)], visit] = value, True
     not_yet = ~np.logical_or.accumulate(listed, axis=1) & np.isfinite(sizes[-1])
     sizes[not_yet] = 0.0
-    return sizes
+    return tuple(names), sizes

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ferrosight.errors import InputError
+from ferrosight.study.relapse_rules import spread_lesions
 from ferrosight.types import Table
 
 #: A new cluster counts where at most so many false ones were expected in its scan.
@@ -160,6 +161,25 @@ def gather_hot_spots(visits: Sequence[FollowedVisit], reach_mm: float) -> Follow
             where[row, visit] = at
         places = now
     return _as_followed(names, cells, where, expected_false, len(visits))
+
+
+def gather_volumes(lesions: Table, session_ids: Sequence[str]) -> TracedLineages:
+    """Volumes of lesions (schema LESIONS), each a lineage from where it first has one; only those with an error."""
+    names, volumes = spread_lesions(lesions, "volume_mm3", session_ids)
+    values, sds = volumes[:-1], spread_lesions(lesions, "volume_mm3_err", session_ids)[1][:-1]
+    measured = np.isfinite(values) & (sds > 0)
+    begun = np.logical_or.accumulate(measured & (values > 0), axis=1)
+    kept = np.flatnonzero(begun.any(axis=1))
+    measured, births = (measured & begun)[kept], (~begun[kept]).sum(axis=1)
+    return TracedLineages(
+        np.where(measured, values[kept], np.nan),
+        np.where(measured, sds[kept], np.nan),
+        births,
+        np.zeros((len(kept), 3)),
+        tuple((names[row],) for row in kept),
+        np.zeros(len(session_ids), dtype=np.int64),
+        0,
+    )
 
 
 def _as_followed(

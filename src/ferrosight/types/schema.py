@@ -338,6 +338,7 @@ LESIONS = TableSchema(
         Column("longest_mm", "mm", "number", "Longest diameter; 0 where it has gone, n/a where it was not measured."),
         Column("perpendicular_mm", "mm", "number", "Longest diameter across that; likewise."),
         Column("volume_mm3", "mm³", "number", "Volume; likewise."),
+        Column("volume_mm3_err", "mm³", "number", "One standard deviation of the volume; may be left out."),
         Column("sul_peak", "g/mL", "number", "Peak SUV by lean body mass, for PERCIST; may be left out."),
     ),
 )
