@@ -177,6 +177,14 @@ def test_only_what_is_far_from_all_and_surely_not_false_is_new():
     assert found.new_candidates.tolist() == [0, 1, 0, 0]
 
 
+def test_clusters_of_a_visit_that_could_not_be_laid_beside_the_others_are_neither_followed_nor_new():
+    followed = track("a", [5.0, [NAN], 5.0, 5.0])
+    alone = track("b", [None, 5.0, None, None], x=NAN)
+    found = trace(followed, alone, expected_false={"b1": 1e-6})
+    assert totals(found) == [[5.0, None, 5.0, 5.0]]
+    assert found.new_candidates.tolist() == [0] * 4
+
+
 def test_lines_of_other_visits_are_left_out_and_a_session_comes_once():
     table = Table.from_rows(TRACKS, track("a", [5.0, 6.0, 7.0, 8.0]))
     assert gather_tracks(table, visits(2)).values.shape == (1, 2)

@@ -93,7 +93,10 @@ def name_protocol(b0_t: float, echo_times_s: Sequence[float], voxel_mm: Sequence
 
 
 def gather_tracks(tracks: Table, visits: Sequence[FollowedVisit]) -> Followed:
-    """Moments of every track at every visit, detected or forced, from the subject's table (schema TRACKS)."""
+    """Moments of every track at every visit, detected or forced, from the subject's table (schema TRACKS).
+
+    What has no place is neither followed nor new.
+    """
     visit_of = _number_visits(visits)
     names = list(dict.fromkeys(tracks["track_id"].tolist()))
     row_of = {name: row for row, name in enumerate(names)}
@@ -116,7 +119,8 @@ def gather_tracks(tracks: Table, visits: Sequence[FollowedVisit]) -> Followed:
                 parents[row][row_of[parent]] = None
         values[row, visit], sds[row, visit] = tracks["moment_am2"][line], tracks["moment_am2_err"][line]
         places[row, visit] = [tracks[f"{axis}_mm"][line] for axis in "xyz"]
-        seen[row, visit] = tracks["measurement"][line] == "detected"
+        # What was found at a visit that could not be laid beside the others may be anything that was there before.
+        seen[row, visit] = tracks["measurement"][line] == "detected" and np.isfinite(places[row, visit]).all()
         sure[row, visit] = not tracks["link_probability"][line] < SURE_LINK
         if seen[row, visit] and visit < first[row]:
             first[row] = visit
