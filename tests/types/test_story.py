@@ -21,7 +21,9 @@ def story(**changes: Any) -> SubjectStory:
 
 
 def relapse(e_values: list[float], alarm: list[bool], sessions: tuple[str, ...] = ("a", "c")) -> Table:
-    return Table(RELAPSE, {"session_id": np.array(sessions), "e_value": np.array(e_values), "alarm": np.array(alarm)})
+    alpha = np.full(len(sessions), 0.05)
+    columns = {"session_id": np.array(sessions), "e_value": np.array(e_values), "alarm": np.array(alarm)}
+    return Table(RELAPSE, {**columns, "alpha": alpha})
 
 
 def test_what_is_known_of_alarm_and_growth() -> None:
@@ -40,6 +42,7 @@ def test_what_is_known_of_alarm_and_growth() -> None:
         ({"tracks": Table(TRACKS, {"session_id": np.array(["z"])})}, "but z is none; its visits are a, b, c"),
         ({"relapse": relapse([1.0], [False], ("z",))}, "session of the relapse table"),
         ({"relapse": relapse([1.0, 1.0], [False, False], ("a", "a"))}, "one row per visit"),
+        ({"relapse": Table(RELAPSE, {"session_id": np.array(["a"])})}, "alpha must lie between 0 and 1"),
         ({"tracks": Table(CLUSTERS, {})}, "schema tracks was expected, but found clusters"),
         ({"visits": (StoryVisit("a"), StoryVisit("a"))}, "a comes twice"),
         ({"visits": (StoryVisit("a", 3.0), StoryVisit("b", 1.0))}, "in order of time"),

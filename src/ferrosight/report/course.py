@@ -50,9 +50,9 @@ class Quantity:
         """A value with its unit."""
         return self.show_with_range(value, math.nan, math.nan)
 
-    def show_range(self, low: float, high: float) -> str:
-        """An interval with its unit."""
-        factor, unit = self.unit(max(abs(low), abs(high)))
+    def show_range(self, low: float, high: float, value: float) -> str:
+        """The interval of a value, in that value's unit."""
+        factor, unit = self.unit(value)
         return numbers.format_range(low, high, ((factor, unit), (factor, unit)))
 
     def show_with_range(self, value: float, low: float, high: float) -> str:

@@ -69,16 +69,15 @@ def draw_track(course: Course, track: Track, quantity: Quantity, limits: tuple[f
 def _draw_measurement(
     axes: Axes, course: Course, row: int, x: float, quantity: Quantity, factor: float, limits: tuple[float, float]
 ) -> None:
-    value, least, most, upper = (
-        course.value(row, column) / factor
-        for column in (quantity.column, quantity.low_column, quantity.high_column, quantity.upper_limit_column)
+    value, least, most = (
+        course.value(row, column) / factor for column in (quantity.column, quantity.low_column, quantity.high_column)
     )
     if course.is_detected(row):
         if math.isfinite(least) and math.isfinite(most):
             axes.plot([x, x], [max(least, limits[0]), most], color=BLUE, linewidth=1.6, solid_capstyle="butt")
         axes.plot([x], [value], "o", color=BLUE, markersize=5.5)
         return
-    top = upper if math.isfinite(upper) else most
+    top = _top(course, row, quantity) / factor
     if not math.isfinite(top):
         return
     if top <= limits[0]:
@@ -90,9 +89,16 @@ def _draw_measurement(
         axes.plot([x], [value], "o", color=BLUE, markersize=5, markerfacecolor="none", markeredgewidth=1.2)
 
 
+def _top(course: Course, row: int, quantity: Quantity) -> float:
+    """The most that a row allows: its upper limit, or the end of its interval where it has none."""
+    upper: float = course.value(row, quantity.upper_limit_column)
+    most: float = course.value(row, quantity.high_column)
+    return upper if math.isfinite(upper) else most
+
+
 def track_limits(course: Course, tracks: Sequence[Track], quantity: Quantity) -> tuple[float, float]:
     """Ends of a log axis that all these tracks fit on: comparison by eye needs one axis."""
-    rows = [row for track in tracks for row in track.rows.values()]
+    rows = [row for track in tracks for visit, row in track.rows.items() if visit < track.replaced]
     table = course.story.tracks
     values = [table[quantity.column], table[quantity.high_column], table[quantity.upper_limit_column]]
     known = np.concatenate([column[rows] for column in values] or [np.zeros(0)])
@@ -100,7 +106,8 @@ def track_limits(course: Course, tracks: Sequence[Track], quantity: Quantity) ->
     if not known.size:
         return 0.1, 10.0
     found = np.array([course.value(row, quantity.column) for row in rows if course.is_detected(row)])
-    lows = np.concatenate([found[np.isfinite(found) & (found > 0)], course.limit_per_row(quantity)[rows]])
+    missed = np.array([_top(course, row, quantity) for row in rows if not course.is_detected(row)])
+    lows = np.concatenate([found, missed, course.limit_per_row(quantity)[rows]])
     lows = lows[np.isfinite(lows) & (lows > 0)]
     low = float(lows.min()) if lows.size else float(known.min())
     high = float(known.max())

@@ -92,7 +92,7 @@ def _figures(course: Course) -> list[dict[str, str]]:
         for visit in dict.fromkeys(course.ends):
             total = course.totals[visit].total
             assert total is not None
-            interval = course.quantity.show_range(total.low, total.high)
+            interval = course.quantity.show_range(total.low, total.high, total.value)
             figures.append(
                 {
                     "name": f"{course.quantity.words.capitalize()}, all together, {course.when(visit)}",

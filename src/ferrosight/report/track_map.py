@@ -26,7 +26,7 @@ _LEAST_SHARE = 0.16
 #: A lone place still gets an axis of this length, mm.
 _LEAST_MM = 2.0
 #: Radius, in standard deviations, of an ellipse that holds a place of two coordinates with 95 %.
-_ELLIPSE_SD = math.sqrt(-2 * math.log(0.05))
+ELLIPSE_SD = math.sqrt(-2 * math.log(0.05))
 #: So many tracks have their number beside them; with more, numbers would hide the places.
 MAX_NUMBERS = 40
 
@@ -251,7 +251,7 @@ def _mark(
     spans = [abs(end - start) for start, end in (panel.axes.get_xlim(), panel.axes.get_ylim())]
     box = panel.axes.get_window_extent()
     radii = [
-        _ELLIPSE_SD * error / span * size
+        ELLIPSE_SD * error / span * size
         for error, span, size in zip(errors, spans, (box.width, box.height), strict=True)
     ]
     ellipse = f'<ellipse cx="{x:.1f}" cy="{y:.1f}" rx="{radii[0]:.1f}" ry="{radii[1]:.1f}" stroke="{colours[visit]}"/>'

@@ -182,6 +182,9 @@ class SubjectStory:
     def _check_relapse(self, relapse: Table) -> None:
         if len(set(relapse["session_id"].tolist())) < len(relapse):
             raise InputError("the relapse table must have one row per visit, but has several for some.")
+        alpha = relapse["alpha"]
+        if not ((alpha > 0) & (alpha < 1)).all():
+            raise InputError(f"alpha must lie between 0 and 1 at every visit, but is {alpha.tolist()}.")
         for lineage in self.lineages:
             if len(lineage.e_values) != len(relapse):
                 raise InputError(
