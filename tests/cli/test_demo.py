@@ -10,12 +10,13 @@ import pytest
 from ferrosight.cli import demo as module
 from ferrosight.cli.demo import open_page
 from ferrosight.study import demo as study_demo
-from ferrosight.study.demo import Comparison, DemoOutcome, Match
-from ferrosight.study.run import StudyOutcome, VisitOutcome
+from ferrosight.study.demo import ComparedSubject, ComparedVisit, Comparison, DemoOutcome, Match
+from ferrosight.study.run import StudyOutcome
 
 NAN = float("nan")
-FOUND = Match(10.0, 5.0, 11.0, 9.0, 13.0, 5.5, 4.0, 7.0, 0.02)
-MISSED = Match(1.0, 1.0, *(NAN,) * 7)
+FOUND = Match("labelled-01", 10.0, 5.0, 11.0, 9.0, 13.0, 5.5, 4.0, 7.0, 0.02)
+WRONG = Match("labelled-01", 10.0, 5.0, 16.0, 14.0, 18.0, 5.5, 4.0, 7.0, 0.02)
+MISSED = Match("labelled-02", 1.0, 1.0, *(NAN,) * 7)
 
 
 @pytest.fixture
@@ -25,8 +26,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def fake(folder: Path, *, on_progress: object = None) -> DemoOutcome:  # noqa: ARG001
         folders.append(folder)
-        visit = VisitOutcome("sub-demo", "demo", "", "", 1.0, None, error="not analysed here", report=folder / "r.html")
-        return DemoOutcome(StudyOutcome((visit,)), Comparison((FOUND, MISSED), n_false=1))
+        visits = (
+            ComparedVisit(0.0, Comparison((FOUND, MISSED), n_false=1)),
+            ComparedVisit(7.0, Comparison((WRONG, MISSED), n_false=0)),
+        )
+        return DemoOutcome(StudyOutcome(()), (ComparedSubject("graft", "a graft", visits),), folder / "report.html")
 
     monkeypatch.setattr(study_demo, "run_demo", fake)
     return folders
@@ -36,9 +40,22 @@ def test_what_was_put_in_is_shown_beside_what_was_found(ferrosight, asked, tmp_p
     ended = ferrosight("demo", "--out", tmp_path / "here", "--no-open")
     assert ended.code == 0
     assert asked == [tmp_path / "here"]
-    assert "Found 1 of 2, missed 1, false 1; intervals hold the truth for iron in 1, for cells in 1 of 1." in ended.out
-    assert "missed" in ended.out
-    assert "9.00 to 13.00" in ended.out
+    assert (
+        "Of 4 labelled clusters in 2 scans 2 were found; the 95 % interval of iron holds the truth in 1 of them. "
+        "1 were accepted where nothing labelled is." in ended.out
+    )
+    rows = [" ".join(line.split()) for line in ended.out.splitlines() if line[:1].isdigit()]
+    assert rows == ["0 11 11 1 of 2 1 of 1 1", "7 11 16 1 of 2 0 of 1 0"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_report_is_opened_unless_told_not_to(ferrosight, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(module, "open_page", opened.append)
+    ferrosight("demo", "--out", tmp_path / "a", "--no-open")
+    assert opened == []
+    ferrosight("demo", "--out", tmp_path / "b")
+    assert opened == [tmp_path / "b" / "report.html"]
 
 
 def test_a_second_demo_gets_a_folder_of_its_own(ferrosight, asked, tmp_path, monkeypatch):

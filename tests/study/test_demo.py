@@ -1,4 +1,4 @@
-"""Matching with the truth counts right, and the demo's scan comes through the pipeline."""
+"""Matching with the truth counts right, and the demo's study comes through the pipeline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ferrosight.errors import InputError
-from ferrosight.study.demo import compare_with_truth, run_demo
+from ferrosight.io import read_participants, read_sessions
+from ferrosight.study.demo import ComparedSubject, compare_with_truth, run_demo
 from ferrosight.types import CLUSTERS, TRUTH, Table
 
 
@@ -46,8 +47,8 @@ def make_clusters(x_mm: list[float], status: list[str]) -> Table:
 def test_found_missed_and_false_are_counted_by_position():
     truth = make_truth([0.0, 5.0, 9.0], ["labelled", "labelled", "vein"])
     clusters = make_clusters([0.1, 9.0, 5.0], ["accepted", "accepted", "rejected"])
-    comparison = compare_with_truth(clusters, truth, 0.2)
-    assert (comparison.n_found, len(comparison.matches), comparison.n_false) == (1, 2, 1)
+    comparison = compare_with_truth(clusters, truth)
+    assert (len(comparison.found), len(comparison.matches), comparison.n_false) == (1, 2, 1)
     found, missed = comparison.matches
     assert found.distance_mm == pytest.approx(0.1)
     assert found.covers_iron
@@ -57,22 +58,15 @@ def test_found_missed_and_false_are_counted_by_position():
 
 
 def test_one_cluster_is_matched_with_one_truth_only():
-    comparison = compare_with_truth(make_clusters([0.05], ["accepted"]), make_truth([0.0, 0.15], ["labelled"] * 2), 0.2)
-    assert (comparison.n_found, comparison.n_false) == (1, 0)
+    comparison = compare_with_truth(make_clusters([0.05], ["accepted"]), make_truth([0.0, 0.15], ["labelled"] * 2))
+    assert (len(comparison.found), comparison.n_false) == (1, 0)
     assert comparison.matches[0].is_found
-
-
-def test_as_many_as_possible_are_matched():
-    """The nearest pair alone (0.10 to 0.09) would leave one of each without a partner."""
-    truth = make_truth([0.0, 0.10], ["labelled"] * 2)
-    comparison = compare_with_truth(make_clusters([0.09, 0.25], ["accepted"] * 2), truth, 0.2)
-    assert comparison.n_found == 2
 
 
 @pytest.mark.parametrize(("x_mm", "status"), [([], []), ([0.0], ["rejected"])])
 def test_nothing_accepted_misses_everything(x_mm, status):
-    comparison = compare_with_truth(make_clusters(x_mm, status), make_truth([0.0], ["labelled"]), 0.2)
-    assert (comparison.n_found, comparison.n_false) == (0, 0)
+    comparison = compare_with_truth(make_clusters(x_mm, status), make_truth([0.0], ["labelled"]))
+    assert (len(comparison.found), comparison.n_false) == (0, 0)
 
 
 def test_the_demo_writes_over_nothing(tmp_path):
@@ -89,25 +83,55 @@ def demo(tmp_path_factory):
     return folder, run_demo(folder)
 
 
+def iron_of(subject: ComparedSubject, object_id: str) -> list[float]:
+    """What was found of a body at each visit, pg; NaN where nothing was."""
+    return [
+        next(match.iron_pg for match in visit.comparison.matches if match.object_id == object_id)
+        for visit in subject.visits
+    ]
+
+
 @pytest.mark.slow
-def test_the_demo_finds_most_of_what_was_put_in(demo):
-    """Fifteen clusters of 1 to 50 cells, two veins, a bubble and a calcification."""
+def test_the_demo_is_a_study_of_three_subjects(demo):
     folder, outcome = demo
-    comparison = outcome.comparison
-    assert len(comparison.matches) == 15
-    found = [match for match in comparison.matches if match.is_found]
-    # Three cells and more stand clear of the tissue's texture here; one or two do not.
-    assert {match.true_n_cells for match in comparison.matches if not match.is_found} <= {1.0, 2.0}
-    # A bubble of this size cannot be told from iron at these echo times.
-    assert comparison.n_false <= 2
-    assert sum(match.covers_iron for match in found) >= 0.8 * len(found)
-    assert (folder / "truth" / "sub-demo_truth.tsv").exists()
-    report = outcome.study.visits[0].report
-    assert report is not None
-    assert report.stat().st_size > 10_000
+    people = {person.subject: person for person in read_participants(folder / "bids")}
+    assert {name: (one.group, one.study_kind) for name, one in people.items()} == {
+        "graft": ("graft", "prelabelled"),
+        "targeted": ("targeted", "targeted"),
+        "control": ("control", "targeted"),
+    }
+    assert [(s.session, s.day, s.label_day) for s in read_sessions(folder / "bids", "targeted")][:2] == [
+        ("d00", 0.0, 0.0),
+        ("d07", 7.0, 7.0),
+    ]
+    assert {s.label_day for s in read_sessions(folder / "bids", "graft")} == {0.0}
+    assert len(outcome.study.visits) == sum(len(subject.visits) for subject in outcome.subjects) == 14
+    assert outcome.study.exit_code == 0
+    assert (folder / "truth" / "sub-graft_ses-d00_truth.tsv").exists()
+    assert outcome.report is not None
+    assert outcome.report.stat().st_size > 10_000
 
 
 @pytest.mark.slow
-def test_the_demo_finds_twelve_of_fifteen(demo):
-    """What the demo should show."""
-    assert demo[1].comparison.n_found >= 12
+def test_the_demo_finds_what_was_put_in(demo):
+    """Every cluster is of eight cells' iron or more, but the one that is to grow: four cells, half that."""
+    every = [visit.comparison for subject in demo[1].subjects for visit in subject.visits]
+    found = [match for comparison in every for match in comparison.found]
+    assert len(found) >= sum(len(comparison.matches) for comparison in every) - 1
+    assert sum(match.covers_iron for match in found) >= 0.85 * len(found)
+    # A bubble of this size cannot be told from iron at these echo times; beside it, less than one in two scans.
+    n_with_bubble = len(next(subject.visits for subject in demo[1].subjects if subject.name == "control"))
+    assert sum(comparison.n_false for comparison in every) - n_with_bubble < len(every) / 2
+
+
+@pytest.mark.slow
+def test_the_demo_shows_a_graft_that_fades_and_a_cluster_that_grows(demo):
+    subjects = {subject.name: subject for subject in demo[1].subjects}
+    graft = iron_of(subjects["graft"], "labelled-01")
+    assert graft[0] > graft[1] > graft[2] > graft[3]
+    tiny = iron_of(subjects["targeted"], "labelled-01")
+    assert tiny[5] > 10 * tiny[0]
+    others = [
+        iron_of(subjects[name], f"labelled-0{i}") for name, i in (("targeted", 2), ("targeted", 3), ("control", 3))
+    ]
+    assert all(max(iron) < 1.4 * min(iron) for iron in others)

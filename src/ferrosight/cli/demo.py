@@ -1,4 +1,4 @@
-"""``ferrosight demo``: the whole pipeline on a scan whose truth is known."""
+"""``ferrosight demo``: the whole pipeline on a study whose truth is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ferrosight.cli.output import print_table
 from ferrosight.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from ferrosight.study.demo import Comparison
+    from ferrosight.study.demo import ComparedSubject
 
 _DEFAULT_FOLDER = Path("ferrosight-demo")
 
@@ -26,22 +26,23 @@ def demo(
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the report in a browser.")] = False,
 ) -> None:
-    """Simulate a scan, analyse it, and open the report.
+    """Simulate a study of three subjects, analyse it, and open the report.
 
     What was found is compared with what was put in.
     """
-    from ferrosight.cli.show import describe_visit
     from ferrosight.study.demo import run_demo
 
     folder = out or _new_folder(_DEFAULT_FOLDER)
     with show_progress() as on_progress:
         outcome = run_demo(folder, on_progress=on_progress)
-    visit = outcome.study.visits[0]
-    print(describe_visit(visit), end="\n\n")
-    _show_comparison(outcome.comparison)
-    print(f"\nThe scan is in {folder / 'bids'}, its truth in {folder / 'truth'}, results in {folder / 'derivatives'}.")
-    if not no_open and visit.report is not None:
-        open_page(visit.report)
+    for subject in outcome.subjects:
+        _show_subject(subject)
+    _show_total(outcome.subjects)
+    print(
+        f"The scans are in {folder / 'bids'}, their truth in {folder / 'truth'}, results in {folder / 'derivatives'}."
+    )
+    if not no_open and outcome.report is not None:
+        open_page(outcome.report)
 
 
 def _new_folder(folder: Path) -> Path:
@@ -54,29 +55,33 @@ def _new_folder(folder: Path) -> Path:
     return candidate
 
 
-def _show_comparison(comparison: Comparison) -> None:
-    matches = sorted(comparison.matches, key=lambda match: match.true_iron_pg)
-    print("What was put in, and what was found there (95 % intervals):")
-    print_table(
-        ["true iron pg", "found", "interval", "true cells", "found", "interval"],
-        [
+def _show_subject(subject: ComparedSubject) -> None:
+    """A line per visit: the iron that was put in and what was found of it, beside what is there but was not found."""
+    print(f"{subject.name}: {subject.about}")
+    rows = []
+    for visit in subject.visits:
+        matches, found = visit.comparison.matches, visit.comparison.found
+        rows.append(
             [
-                f"{match.true_iron_pg:.2f}",
-                *([f"{match.iron_pg:.2f}", f"{match.iron_pg_low:.2f} to {match.iron_pg_high:.2f}"] if match.is_found
-                  else ["missed", ""]),
-                f"{match.true_n_cells:.0f}",
-                *([f"{match.n_cells:.1f}", f"{match.n_cells_low:.1f} to {match.n_cells_high:.1f}"] if match.is_found
-                  else ["missed", ""]),
+                f"{visit.day:g}",
+                f"{sum(match.true_iron_pg for match in matches):.0f}",
+                f"{sum(match.iron_pg for match in found):.0f}",
+                f"{len(found)} of {len(matches)}",
+                f"{sum(match.covers_iron for match in found)} of {len(found)}",
+                f"{visit.comparison.n_false}",
             ]
-            for match in matches
-        ],
-    )  # fmt: skip
-    found = [match for match in matches if match.is_found]
+        )
+    print_table(["day", "iron put in, pg", "found, pg", "clusters found", "intervals that hold", "false"], rows)
+    print()
+
+
+def _show_total(subjects: tuple[ComparedSubject, ...]) -> None:
+    every = [visit.comparison for subject in subjects for visit in subject.visits]
+    found = [match for comparison in every for match in comparison.found]
     print(
-        f"Found {comparison.n_found} of {len(matches)}, missed {len(matches) - comparison.n_found}, "
-        f"false {comparison.n_false}; intervals hold the truth for iron in "
-        f"{sum(match.covers_iron for match in found)}, for cells in {sum(match.covers_cells for match in found)} "
-        f"of {len(found)}."
+        f"Of {sum(len(comparison.matches) for comparison in every)} labelled clusters in {len(every)} scans "
+        f"{len(found)} were found; the 95 % interval of iron holds the truth in {sum(m.covers_iron for m in found)} "
+        f"of them. {sum(comparison.n_false for comparison in every)} were accepted where nothing labelled is."
     )
 
 

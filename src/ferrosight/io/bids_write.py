@@ -81,11 +81,11 @@ def write_study(
     bids_dir: Path | str,
     description: str,
     participants: Sequence[Participant],
-    sessions: Sequence[Session] = (),
+    sessions: Sequence[Session] | Mapping[str, Sequence[Session]] = (),
     *,
     readme: str = "",
 ) -> None:
-    """Begin a data set: its description, participants, and the same ``sessions`` for each of them.
+    """Begin a data set: its description, participants, and ``sessions``: the same for all, or by subject.
 
     Scans are then added with ``write_scan``. Tables get their JSON data dictionaries; columns that say nothing
     anywhere are left out.
@@ -103,21 +103,24 @@ def write_study(
         for one in participants
     ]
     _write_described(root / "participants.tsv", people, _PERSON)
-    visits = [
-        {
-            "session_id": f"ses-{clean_label('ses', one.session)}",
-            "day": _format_number(one.day),
-            "baseline": "true" if one.baseline else "false",
-            "label_day": _format_number(one.label_day),
-        }
-        for one in sessions
-    ]
-    for person in people if visits else ():
+    for one, person in zip(participants, people, strict=True):
+        own = sessions.get(one.subject, ()) if isinstance(sessions, Mapping) else sessions
         name = person["participant_id"]
-        _write_described(root / name / f"{name}_sessions.tsv", visits, _VISIT)
+        if own:
+            _write_described(root / name / f"{name}_sessions.tsv", [_describe_visit(visit) for visit in own], _VISIT)
     if readme:
         write_text_atomic(root / "README", readme)
     write_raw_description(root, description)
+
+
+def _describe_visit(visit: Session) -> dict[str, str]:
+    """A line of sub-X_sessions.tsv."""
+    return {
+        "session_id": f"ses-{clean_label('ses', visit.session)}",
+        "day": _format_number(visit.day),
+        "baseline": "true" if visit.baseline else "false",
+        "label_day": _format_number(visit.label_day),
+    }
 
 
 def _write_described(path: Path, rows: Sequence[Mapping[str, str]], columns: Mapping[str, str]) -> None:

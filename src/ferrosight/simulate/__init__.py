@@ -5,6 +5,7 @@ mistake in the fit cannot hide in the truth it is tested against.
 """
 
 from ferrosight.simulate.courses import COURSES, CourseName
+from ferrosight.simulate.demo_study import DEMO_SUBJECTS, DemoSubject, simulate_demo_visit
 from ferrosight.simulate.inject import inject_clusters
 from ferrosight.simulate.moved import draw_posture, simulate_moved_scan
 from ferrosight.simulate.pet import (
@@ -38,11 +39,13 @@ __all__ = [
     "DEMO_IRON_PER_CELL_PG",
     "DEMO_LABEL_ID",
     "DEMO_MS_AM2_PER_KG_FE",
+    "DEMO_SUBJECTS",
     "PET_SCANNERS",
     "PRESETS",
     "PRESET_LABEL_ID",
     "Cells",
     "CourseName",
+    "DemoSubject",
     "Ellipsoid",
     "HotSphere",
     "PetCounts",
@@ -68,6 +71,7 @@ __all__ = [
     "get_preset",
     "grow_vessel_tree",
     "inject_clusters",
+    "simulate_demo_visit",
     "simulate_moved_scan",
     "simulate_pet_scan",
     "simulate_scan",

@@ -206,7 +206,7 @@ def _draw_clusters(
 ) -> list[Source | None]:
     """Labelled clusters as they are on a day; None where a cluster is not there, or not yet."""
     dense = _spread(content.cells, share)
-    plans = [_Plan(n, _dense_half_axes(n, content.cell_radius_um), n <= MOST_PLACED, False) for n in dense]
+    plans = [_Plan(n, dense_half_axes(n, content.cell_radius_um), n <= MOST_PLACED, False) for n in dense]
     plans += [_Plan(n, half_axes, True, True) for n, half_axes in _spread(content.grafts, share)]
     plans += [_Plan(n, half_axes, False, True) for n, half_axes in _spread(content.solid_grafts, share)]
     # large ones first: they need the most room
@@ -253,7 +253,8 @@ def _spread(items: tuple[Any, ...], share: float) -> list[Any]:
     return [items[int(i)] for i in np.linspace(0, len(items) - 1, n).round()] if n else []
 
 
-def _dense_half_axes(n: int, cell_radius_um: float) -> Position:
+def dense_half_axes(n: int, cell_radius_um: float) -> Position:
+    """Half axes, µm, of the ball that ``n`` packed cells lie in; a single cell lies at its middle."""
     radius = cell_radius_um * float(np.cbrt(n / _PACKING)) if n > 1 else 0.0
     return radius, radius, radius
 
@@ -326,7 +327,7 @@ def _draw_solid(
 def _grow_half_axes(half_axes_um: Position, n: int, n_now: int, cell_radius_um: float) -> Position:
     """Half axes of ``n_now`` cells that lie as densely as ``n`` did."""
     if n == 1:
-        return _dense_half_axes(n_now, cell_radius_um)
+        return dense_half_axes(n_now, cell_radius_um)
     x, y, z = (float(half_axis * np.cbrt(n_now / n)) for half_axis in half_axes_um)
     return x, y, z
 

@@ -1,32 +1,36 @@
-"""A simulated scan through the whole pipeline, and how far what came out is from what was put in."""
+"""A simulated study through the whole pipeline, and how far what came out is from what was put in."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from ferrosight.errors import InputError
-from ferrosight.io import read_table, write_scan, write_truth
+from ferrosight.evaluate import match_clusters
+from ferrosight.io import Participant, Session, read_table, write_scan, write_study, write_truth
 from ferrosight.physics.labels import get_label
-from ferrosight.simulate import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, build_demo_spec, simulate_scan
+from ferrosight.simulate import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, DEMO_SUBJECTS, simulate_demo_visit
 from ferrosight.study.products import visit_path
-from ferrosight.study.run import StudyOptions, StudyOutcome, plan_study, run_study
-from ferrosight.types import CLUSTERS, IronPerCell, Progress, Scan, Table, Truth
+from ferrosight.study.run import PlannedVisit, StudyOptions, StudyOutcome, plan_study, run_study
+from ferrosight.types import CLUSTERS, TRUTH, Config, IronPerCell, Progress, Table
 
 _SEED = 1
 #: The spread between batches that Arbab 2004 (Blood 104:1217) gives with that load.
 _LOAD = IronPerCell(DEMO_IRON_PER_CELL_PG, 0.1, "CD34+ progenitors, Arbab 2004, Blood 104:1217")
+#: How far from a body an accepted cluster may lie to be that body: two voxels. Bodies are never nearer than 1 mm.
+MATCH_MM: Final = 0.2
+_DESCRIPTION = "Ferrosight's demo: a simulated study"
 
 
 @dataclass(frozen=True)
 class Match:
     """A cluster that was put in, and what was found there: NaN where nothing was."""
 
+    object_id: str
     true_iron_pg: float
     true_n_cells: float
     iron_pg: float
@@ -61,21 +65,39 @@ class Comparison:
     n_false: int
 
     @property
-    def n_found(self) -> int:
+    def found(self) -> tuple[Match, ...]:
         """Labelled clusters that were found."""
-        return sum(match.is_found for match in self.matches)
+        return tuple(match for match in self.matches if match.is_found)
+
+
+@dataclass(frozen=True)
+class ComparedVisit:
+    """A visit of the demo, by its day."""
+
+    day: float
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class ComparedSubject:
+    """A subject of the demo, what it stands for, and its visits."""
+
+    name: str
+    about: str
+    visits: tuple[ComparedVisit, ...]
 
 
 @dataclass(frozen=True)
 class DemoOutcome:
-    """What the demo made and how good it is."""
+    """What the demo made and how good it is. ``report`` is the page to begin with, None where none was written."""
 
     study: StudyOutcome
-    comparison: Comparison
+    subjects: tuple[ComparedSubject, ...]
+    report: Path | None
 
 
 def run_demo(out_dir: Path, *, on_progress: Progress | None = None) -> DemoOutcome:
-    """Simulate a scan into ``out_dir``/bids, its truth into ``out_dir``/truth, analyse it, compare.
+    """Simulate a study into ``out_dir``/bids, its truth into ``out_dir``/truth, analyse it, compare.
 
     Raises
     ------
@@ -84,60 +106,85 @@ def run_demo(out_dir: Path, *, on_progress: Progress | None = None) -> DemoOutco
     """
     if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise InputError(f"the demo needs a new or empty folder, but {out_dir} is not; name another with --out.")
-    if on_progress is not None:
-        on_progress("simulating", 0, 1)
-    scan, truth = simulate_demo()
-    write_scan(scan, out_dir / "bids", description="Ferrosight's demo: a simulated scan")
-    write_truth(truth, out_dir, scan.subject, scan.session)
-    options = StudyOptions(label=get_label(DEMO_LABEL_ID), iron_per_cell=_LOAD)
-    results = out_dir / "derivatives"
+    simulate_demo(out_dir, on_progress)
+    options, results = choose_options(), out_dir / "derivatives"
     planned = plan_study(out_dir / "bids", results, options)
     study = run_study(planned, results, options, on_progress=on_progress)
     if study.failed:
-        raise InputError(f"the demo's scan could not be analysed: {study.failed[0].error}")
-    clusters = read_table(CLUSTERS, visit_path(results, "clusters", planned[0].files))
-    # Two clusters of the demo are never nearer than 1 mm; this is two voxels.
-    within_mm = 2 * max(scan.grid.voxel_mm)
-    return DemoOutcome(study, compare_with_truth(clusters, truth.table, within_mm))
+        raise InputError(f"the demo's scan {study.failed[0].name} could not be analysed: {study.failed[0].error}")
+    pages = [results / "report.html", *(visit.report for visit in study.visits if visit.report is not None)]
+    return DemoOutcome(
+        study, compare_study(planned, results, out_dir), next((page for page in pages if page.exists()), None)
+    )
 
 
-def simulate_demo() -> tuple[Scan, Truth]:
-    """The demo's scan, as subject "demo", and its truth."""
-    scan, truth = simulate_scan(build_demo_spec(_SEED), _SEED)
-    return dataclasses.replace(scan, subject="demo"), truth
+def choose_options() -> StudyOptions:
+    """What the demo's study is analysed with, and what is known of it beforehand."""
+    return StudyOptions(label=get_label(DEMO_LABEL_ID), iron_per_cell=_LOAD, config=Config())
 
 
-def compare_with_truth(clusters: Table, truth: Table, within_mm: float) -> Comparison:
-    """Match accepted clusters (schema CLUSTERS) one to one with labelled truth (schema TRUTH) by position.
+def simulate_demo(out_dir: Path, on_progress: Progress | None = None) -> None:
+    """Write the demo's scans as BIDS into ``out_dir``/bids, and what they hold into ``out_dir``/truth."""
+    people = [
+        Participant(name, "mus musculus", name, subject.study_kind, DEMO_LABEL_ID)
+        for name, subject in DEMO_SUBJECTS.items()
+    ]
+    sessions = {
+        name: [
+            Session(f"d{day:02.0f}", day, label_day=day if subject.study_kind == "targeted" else 0.0)
+            for day in subject.days
+        ]
+        for name, subject in DEMO_SUBJECTS.items()
+    }
+    write_study(out_dir / "bids", _DESCRIPTION, people, sessions, readme=f"{_DESCRIPTION}, seed {_SEED}.\n")
+    visits = [(name, visit) for name, of_subject in sessions.items() for visit in range(len(of_subject))]
+    for done, (name, visit) in enumerate(visits):
+        if on_progress is not None:
+            on_progress("simulating", done, len(visits))
+        seed = int(np.random.SeedSequence([_SEED, list(DEMO_SUBJECTS).index(name)]).generate_state(1)[0])
+        scan, truth = simulate_demo_visit(DEMO_SUBJECTS[name], seed, visit)
+        session = sessions[name][visit].session
+        write_scan(dataclasses.replace(scan, subject=name, session=session), out_dir / "bids", description=_DESCRIPTION)
+        write_truth(truth, out_dir, name, session)
 
-    The number of matches within ``within_mm`` is the largest possible, and of those ways the nearest.
-    """
+
+def compare_study(planned: tuple[PlannedVisit, ...], results: Path, out_dir: Path) -> tuple[ComparedSubject, ...]:
+    """Every subject's visits against their truth."""
+    visits: dict[str, list[ComparedVisit]] = {name: [] for name in DEMO_SUBJECTS}
+    for visit in planned:
+        clusters = read_table(CLUSTERS, visit_path(results, "clusters", visit.files))
+        truth = read_table(TRUTH, out_dir / "truth" / f"{visit.files.name}_truth.tsv")
+        day = float(visit.files.session.removeprefix("d"))
+        visits[visit.files.subject].append(ComparedVisit(day, compare_with_truth(clusters, truth)))
+    return tuple(
+        ComparedSubject(name, DEMO_SUBJECTS[name].about, tuple(sorted(own, key=lambda one: one.day)))
+        for name, own in visits.items()
+    )
+
+
+def compare_with_truth(clusters: Table, truth: Table) -> Comparison:
+    """Match accepted clusters (schema CLUSTERS) one to one with labelled truth (schema TRUTH) by position."""
     found = clusters.where(clusters["status"] == "accepted")
-    real = truth.where(truth["kind"] == "labelled")
-    distances = np.linalg.norm(_xyz(real)[:, None] - _xyz(found)[None], axis=-1)
-    far = 1e3 * within_mm
-    rows, columns = linear_sum_assignment(np.where(distances <= within_mm, distances, far))
-    partner = {int(r): int(c) for r, c in zip(rows, columns, strict=True) if distances[r, c] <= within_mm}
-    matches = tuple(_match(real, found, row, partner.get(row), distances) for row in range(len(real)))
+    matching = match_clusters(found, truth, MATCH_MM)
+    partner = {int(body): row for row, body in enumerate(matching.body) if body >= 0}
+    labelled = np.flatnonzero(truth["kind"] == "labelled").tolist()
+    matches = tuple(_match(truth, found, row, partner.get(row), matching.distance_mm) for row in labelled)
     return Comparison(matches, n_false=len(found) - len(partner))
 
 
-def _match(real: Table, found: Table, row: int, column: int | None, distances: NDArray[np.float64]) -> Match:
+def _match(truth: Table, found: Table, row: int, column: int | None, distance_mm: np.ndarray) -> Match:
     def number(name: str) -> float:
         return float("nan") if column is None else float(found[name][column])
 
     return Match(
-        true_iron_pg=float(real["iron_pg"][row]),
-        true_n_cells=float(real["n_cells"][row]),
+        object_id=str(truth["object_id"][row]),
+        true_iron_pg=float(truth["iron_pg"][row]),
+        true_n_cells=float(truth["n_cells"][row]),
         iron_pg=number("iron_pg"),
         iron_pg_low=number("iron_pg_low"),
         iron_pg_high=number("iron_pg_high"),
         n_cells=number("n_cells"),
         n_cells_low=number("n_cells_low"),
         n_cells_high=number("n_cells_high"),
-        distance_mm=float("nan") if column is None else float(distances[row, column]),
+        distance_mm=float("nan") if column is None else float(distance_mm[column]),
     )
-
-
-def _xyz(table: Table) -> NDArray[np.float64]:
-    return np.stack([table["x_mm"], table["y_mm"], table["z_mm"]], axis=-1)
