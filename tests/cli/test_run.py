@@ -143,7 +143,7 @@ def test_bad_options_are_refused_in_one_sentence_and_nothing_is_written(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--phase-sign", "up"], ["--n-cpus", "0"], ["--study-kind", "labelled"], ["group"]]
+    "arguments", [["--phase-sign", "up"], ["--n-cpus", "0"], ["--study-kind", "labelled"], ["everything"]]
 )
 def test_choices_outside_their_list_are_wrong_usage(ferrosight, bids_dir, tmp_path, arguments):
     ended = ferrosight("run", bids_dir, tmp_path / "out", *arguments)

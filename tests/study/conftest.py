@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,29 @@ import pytest
 
 from ferrosight.errors import AnalysisError
 from ferrosight.io import write_scan
-from ferrosight.study import products, visit
+from ferrosight.study import products, subject, visit
+from ferrosight.study.follow import FollowedSubject, VisitFacts, VisitToFollow, _link
 from ferrosight.types import (
     CLUSTERS,
     FITS,
     NULLS,
     AxisSupport,
     Catalogue,
+    Config,
+    Detections,
     EvidenceMap,
     FieldMap,
     Noise,
     NullCalibration,
     PhaseSign,
+    Rigid,
     Scan,
+    SubjectSpace,
     Table,
+    TrackPlaces,
+    VisitPose,
 )
+from ferrosight.types.schema import TRACKS
 
 SHAPE = (6, 5, 4)
 MOMENTS = np.array([9.36e-14, 4.0e-14, -3.0e-14])
@@ -91,6 +99,7 @@ class FakeStages:
     calls: list[str] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
     raising: Exception | None = None
+    not_followed: set[str] = field(default_factory=set)
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def measure_field(self, scan: Scan, config: object, *, on_progress: Any = None) -> FieldMap:
@@ -116,6 +125,27 @@ class FakeStages:
         self.calls.append(f"{scan.session} against {baseline.session} {baseline.phase_sign.name}")
         return catalogue
 
+    def follow_subject(self, visits: Sequence[VisitToFollow], config: object, **_: object) -> FollowedSubject:
+        self.calls.append("follow " + " ".join(one.session for one in visits))
+        if visits[0].read_scan().subject in self.not_followed:
+            raise AnalysisError("visits of different kinds cannot be followed.")
+        n, three = len(visits), np.zeros((0, 3))
+        facts = [
+            VisitFacts(
+                one.session, one.day, one.is_baseline, True, 7.0, (0.004,), (1.0, 1.0, 1.0), one.catalogue.clusters
+            )
+            for one in visits
+        ]
+        poses = tuple(VisitPose(one.session, Rigid.identity(), None) for one in visits)
+        space = SubjectSpace(poses, (), np.zeros((6 * n,) * 2))
+        none = np.zeros(0)
+        named = tuple(one.session for one in visits), np.arange(n), np.zeros(0, str), np.zeros(0, int)
+        found = Detections(*named, three, np.zeros((0, 3, 3)), none, none, np.zeros((0, n)), none, 1.0)
+        rows = [{"track_id": "t", "session_id": one.session, "day": one.day} for one in visits]
+        places = TrackPlaces(np.zeros((0, n, 3)), np.zeros((0, n, 3, 3)), np.zeros((0, n), int))
+        tracks = Table.from_rows(TRACKS, rows)
+        return FollowedSubject(tracks, tuple(facts), space, found, _link(found, [], Config()), places, ("a note",))
+
     def write_visit_report(self, path: Path, *args: Any, provenance: Mapping[str, Any], **kwargs: Any) -> None:
         self.calls.append("report")
         self.provenance = provenance
@@ -131,6 +161,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> FakeStages:
     monkeypatch.setattr(visit, "find_clusters", fakes.find_clusters)
     monkeypatch.setattr(visit, "judge_by_baseline", fakes.judge_by_baseline)
     monkeypatch.setattr(products, "write_visit_report", fakes.write_visit_report)
+    monkeypatch.setattr(subject, "follow_subject", fakes.follow_subject)
     return fakes
 
 

@@ -14,7 +14,7 @@ import pytest
 from ferrosight.errors import BidsError, InputError, LabelError
 from ferrosight.io import read_nifti, read_table
 from ferrosight.physics.labels import get_label
-from ferrosight.study import run
+from ferrosight.study import plan
 from ferrosight.study.run import StudyOptions, plan_study, run_study
 from ferrosight.types import CLUSTERS, FITS, NULLS, Config, IronPerCell
 
@@ -40,7 +40,9 @@ def test_every_visit_leaves_its_products_and_the_input_is_untouched(bids_dir, tm
     one = {f"sub-01/anat/sub-01_{name}" for name in [*tables, *maps, "R2starmap.nii.gz", "R2starmap.json"]}
     two = {f"sub-02/ses-d07/anat/sub-02_ses-d07_{name}" for name in [*tables, *maps]}  # one echo has no R2*
     pages = {f"{stem}_{name}" for stem in ("sub-01/sub-01", "sub-02/ses-d07/sub-02_ses-d07") for name in PAGES}
-    assert set(files_under(out)) == one | two | pages | {"dataset_description.json", "summary.json"}
+    subjects = {f"sub-{n}/sub-{n}_{name}" for n in ("01", "02") for name in ("tracks.tsv", "tracks.json", "poses.json")}
+    study_files = {"dataset_description.json", "summary.json", "ferrosight.sqlite"}
+    assert set(files_under(out)) == one | two | pages | subjects | study_files
     assert files_under(bids_dir) == before
 
 
@@ -110,8 +112,10 @@ def test_a_failure_leaves_earlier_products_as_they_were(stages, bids_dir, tmp_pa
     run_study(planned, out, OPTIONS)
     before = files_under(out)
     stages.failing = {"01", "02"}
-    run_study(planned, out, OPTIONS)
-    assert files_under(out) == before
+    changed = dataclasses.replace(OPTIONS, config=Config().with_settings({"clusters.q": 0.01}))
+    assert run_study(planned, out, changed).exit_code == 2
+    store = {"ferrosight.sqlite": before["ferrosight.sqlite"]}  # says that it failed
+    assert files_under(out) | store == before
 
 
 def test_a_programming_error_rises(stages, bids_dir, tmp_path):
@@ -159,7 +163,7 @@ def test_output_inside_the_input_is_refused(bids_dir):
 
 
 def test_an_output_folder_that_cannot_be_written_is_refused_before_any_work(bids_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(run.os, "access", lambda *_: False)
+    monkeypatch.setattr(plan.os, "access", lambda *_: False)
     with pytest.raises(InputError, match="must be writable"):
         plan_study(bids_dir, tmp_path / "out", OPTIONS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,6 +23,7 @@ class Level(StrEnum):
     """Levels of analysis of a BIDS app."""
 
     PARTICIPANT = "participant"
+    GROUP = "group"
 
 
 class SignChoice(StrEnum):
@@ -44,12 +45,16 @@ class KindChoice(StrEnum):
 def run(
     bids_dir: Annotated[Path, typer.Argument(help="A BIDS folder; it is never written to.")],
     out_dir: Annotated[Path, typer.Argument(help="Where derivatives are written.")],
-    level: Annotated[Level, typer.Argument(help="Level of analysis.")] = Level.PARTICIPANT,  # noqa: ARG001
+    level: Annotated[
+        Level | None,
+        typer.Argument(help="participant: all of each subject; group: only what is the whole study's; else both."),
+    ] = None,
     participant_label: Annotated[
         list[str] | None, typer.Option(help="Only this subject; may be repeated.", metavar="LABEL")
     ] = None,
     session_label: Annotated[
-        list[str] | None, typer.Option(help="Only this session; may be repeated.", metavar="LABEL")
+        list[str] | None,
+        typer.Option(help="Analyse only this session (again), then its subject; may be repeated.", metavar="LABEL"),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Iron-oxide label: an id of `ferrosight labels`, or a TOML file.", metavar="ID")
@@ -94,10 +99,11 @@ def run(
     dry_run: Annotated[bool, typer.Option(help="List what would be analysed, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Analyse every gradient-echo scan and every PET scan of a BIDS folder.
+    """Analyse every gradient-echo scan and every PET scan of a BIDS folder, and follow each subject through its visits.
 
-    Labelled clusters and hot spots are found and measured, cells counted. Exit code 0: all done; 1: some visits
-    failed; 2: bad input, or no visit could be analysed.
+    Labelled clusters and hot spots are found and measured, cells counted, clusters followed. What is finished and has
+    not changed is not done again. Exit code 0: all done; 1: some visits failed, or some subject could not be followed;
+    2: bad input, or no visit could be analysed.
     """
     from ferrosight.io import find_pet_visits
     from ferrosight.io.calibration_file import read_calibration
@@ -134,7 +140,7 @@ def run(
     if dry_run:
         _show_plan(planned, pet, options, as_json=as_json)
         return
-    raise typer.Exit(_run_and_show(planned, pet, out_dir, options, as_json=as_json))
+    raise typer.Exit(_run_and_show(planned, pet, out_dir, options, level, as_json=as_json))
 
 
 def _run_and_show(
@@ -142,12 +148,13 @@ def _run_and_show(
     pet: tuple[PetFile, ...],
     out_dir: Path,
     options: StudyOptions,
+    level: Level | None,
     *,
     as_json: bool,
 ) -> int:
-    from ferrosight.cli.show import describe_pet, describe_visit
+    from ferrosight.cli.show import describe_pet, describe_subject, describe_visit
     from ferrosight.study.pet_visit import PetOutcome
-    from ferrosight.study.run import VisitOutcome, run_study
+    from ferrosight.study.run import SubjectOutcome, VisitOutcome, run_study
 
     def show(outcome: VisitOutcome | PetOutcome) -> None:
         if outcome.error:
@@ -156,8 +163,25 @@ def _run_and_show(
             words = describe_pet(outcome) if isinstance(outcome, PetOutcome) else describe_visit(outcome)
             print(words, end="\n\n", flush=True)
 
+    def show_subject(outcome: SubjectOutcome) -> None:
+        if outcome.error:
+            print(f"error: sub-{outcome.subject}: its clusters are not followed: {outcome.error}", file=sys.stderr)
+        elif not as_json:
+            print(describe_subject(outcome), end="\n\n", flush=True)
+
+    levels: dict[Level, Literal["participant", "group"]] = {Level.PARTICIPANT: "participant", Level.GROUP: "group"}
+    asked = None if level is None else levels[level]
     with show_progress() as on_progress:
-        study = run_study(planned, out_dir, options, pet=pet, on_progress=on_progress, on_visit=show)
+        study = run_study(
+            planned,
+            out_dir,
+            options,
+            pet=pet,
+            level=asked,
+            on_progress=on_progress,
+            on_visit=show,
+            on_subject=show_subject,
+        )
     if as_json:
         print_json(study.as_plain())
     else:
@@ -165,6 +189,8 @@ def _run_and_show(
         print(f"{done} of {len(study.every)} visits analysed; results are in {out_dir}")
         for visit in study.failed:
             print(f"failed: {visit.name}")
+        for subject in study.not_followed:
+            print(f"not followed: sub-{subject.subject}")
     return study.exit_code
 
 

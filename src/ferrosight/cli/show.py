@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ferrosight.report.summary import Total
     from ferrosight.study.pet_visit import PetOutcome
-    from ferrosight.study.run import VisitOutcome
+    from ferrosight.study.run import SubjectOutcome, VisitOutcome
     from ferrosight.study.summary import CatalogueSummary
 
 _BAR_WIDTH = 30
@@ -18,6 +18,8 @@ _FEW_SLICES = 24
 
 def describe_visit(outcome: VisitOutcome) -> str:
     """A small table of one visit, or why it failed."""
+    if outcome.is_reused:
+        return f"{outcome.name}: nothing has changed since it was analysed ({outcome.report})"
     resources = _resources(outcome)
     if outcome.summary is None:
         return f"{outcome.name}: failed after {resources}\n  {outcome.error}"
@@ -56,6 +58,13 @@ def _resources(outcome: VisitOutcome | PetOutcome) -> str:
 def _align(name: str, rows: list[tuple[str, str]]) -> str:
     width = max(len(heading) for heading, _ in rows)
     return "\n".join([name, *(f"  {heading.ljust(width)}  {text}" for heading, text in rows)])
+
+
+def describe_subject(outcome: SubjectOutcome) -> str:
+    """How many tracks a subject has, and what must be known of them."""
+    again = "; nothing has changed" if outcome.is_reused else ""
+    lines = [f"sub-{outcome.subject}: {outcome.n_tracks} tracks through its visits{again} ({outcome.tracks})"]
+    return "\n".join([*lines, *(f"  note  {note}" for note in outcome.notes)])
 
 
 def _rows(summary: CatalogueSummary) -> list[tuple[str, str]]:

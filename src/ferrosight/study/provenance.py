@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import re
 from collections.abc import Iterable
@@ -23,6 +24,12 @@ def hash_files(paths: Iterable[Path], root: Path) -> dict[str, str]:
         with path.open("rb") as file:
             found[path.relative_to(root).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
+
+
+def hash_content(content: object) -> str:
+    """SHA-256 of plain values, whatever the order of their keys."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def library_versions() -> dict[str, str]:

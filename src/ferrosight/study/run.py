@@ -1,186 +1,45 @@
-"""A whole study: every visit of every chosen subject, each failure recorded."""
+"""A whole study: every visit of every chosen subject, then the subject; each failure recorded, nothing done twice."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ferrosight.errors import FerrosightError, InputError
-from ferrosight.io import (
-    PetFile,
-    VisitFiles,
-    check_out_dir,
-    find_pet_visits,
-    find_visits,
-    output_path,
-    read_participants,
-    read_sessions,
-    read_visit,
-    write_dataset_description,
-    write_json_atomic,
-)
-from ferrosight.io.sidecars import read_metadata
-from ferrosight.physics.labels import get_label
-from ferrosight.study.baselines import BaselineChoice, HeldBaseline, choose_baseline, hold_baseline
-from ferrosight.study.loads import LoadChoice, choose_load, without_load
+from ferrosight import __version__
+from ferrosight.errors import FerrosightError
+from ferrosight.io import PetFile, output_path, read_visit, write_dataset_description, write_json_atomic
+from ferrosight.study.baselines import HeldBaseline, hold_baseline
+from ferrosight.study.outcomes import StudyOutcome, SubjectOutcome, VisitOutcome
 from ferrosight.study.pet_visit import PetOutcome, run_pet_visits
-from ferrosight.study.products import write_maps, write_report, write_summary, write_tables
-from ferrosight.study.provenance import describe_run, hash_files
+from ferrosight.study.plan import PlannedVisit, StudyOptions, list_inputs, plan_study
+from ferrosight.study.products import visit_path, write_maps, write_report, write_summary, write_tables
+from ferrosight.study.provenance import describe_run, hash_content, hash_files
+from ferrosight.study.recall import SUBJECT_STAGES, VISIT_STAGES, FinishedVisit, hash_settings, recall_visit
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
-from ferrosight.study.summary import CatalogueSummary, summarise_catalogue
-from ferrosight.study.visit import BaselineScan, add_note, analyse_visit, as_baseline
-from ferrosight.types import Calibration, Config, IronPerCell, Label, PhaseSign, Progress, UptakeCourse
-from ferrosight.types.relapse import StudyKind
+from ferrosight.study.store import Store, Work
+from ferrosight.study.subject import SubjectResult, follow_visits
+from ferrosight.study.summary import plain_value, summarise_catalogue
+from ferrosight.study.visit import add_note, analyse_visit, as_baseline
+from ferrosight.types import Progress
+
+__all__ = [
+    "PlannedVisit",
+    "StudyOptions",
+    "StudyOutcome",
+    "SubjectOutcome",
+    "VisitOutcome",
+    "gather_study",
+    "plan_study",
+    "run_study",
+]
 
 _LOG = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class StudyOptions:
-    """What is chosen for a whole study; ``label`` overrides that of participants.tsv.
-
-    ``uptake`` gives every visit the load of its own day since labelling, in the place of ``iron_per_cell``;
-    ``calibration`` a moment per cell in the place of both and of the label's magnetisation, which ``uptake`` carries
-    from the phantom's day to the visit's. ``study_kind`` overrides that of participants.tsv.
-    """
-
-    label: Label | None = None
-    iron_per_cell: IronPerCell | None = None
-    uptake: UptakeCourse | None = None
-    calibration: Calibration | None = None
-    phase_sign: PhaseSign | None = None
-    study_kind: StudyKind | None = None
-    config: Config = field(default_factory=Config)
-    n_cpus: int | None = None
-
-
-@dataclass(frozen=True)
-class PlannedVisit:
-    """A visit that will be analysed, its label and its load, and what it is held against."""
-
-    files: VisitFiles
-    label: Label | None
-    choice: BaselineChoice = field(default_factory=BaselineChoice)
-    load: LoadChoice = field(default_factory=LoadChoice)
-
-
-@dataclass(frozen=True)
-class VisitOutcome:
-    """What became of one visit: a summary and a report, or the ``error`` that ended it."""
-
-    name: str
-    subject: str
-    session: str
-    run: str
-    wall_s: float
-    peak_memory_mb: float | None
-    summary: CatalogueSummary | None = None
-    report: Path | None = None
-    error: str = ""
-
-    def as_plain(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "visit": self.name,
-            "subject": self.subject,
-            "session": self.session or None,
-            "run": self.run or None,
-            "status": "failed" if self.summary is None else "done",
-            "error": self.error or None,
-            "wall_s": round(self.wall_s, 3),
-            "peak_memory_mb": self.peak_memory_mb,
-            "report": None if self.report is None else str(self.report),
-            "catalogue": None if self.summary is None else self.summary.as_plain(),
-        }
-
-
-@dataclass(frozen=True)
-class StudyOutcome:
-    """What became of every visit, and of every PET scan."""
-
-    visits: tuple[VisitOutcome, ...]
-    pet: tuple[PetOutcome, ...] = ()
-
-    @property
-    def every(self) -> tuple[VisitOutcome | PetOutcome, ...]:
-        """Visits and PET scans."""
-        return (*self.visits, *self.pet)
-
-    @property
-    def failed(self) -> tuple[VisitOutcome | PetOutcome, ...]:
-        """The visits that could not be analysed."""
-        return tuple(visit for visit in self.every if visit.summary is None)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all done, 1 some visits failed, 2 none could be analysed."""
-        if len(self.failed) == len(self.every):
-            return 2
-        return 1 if self.failed else 0
-
-    def as_plain(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {"exit_code": self.exit_code, "visits": [visit.as_plain() for visit in self.every]}
-
-
-def plan_study(
-    bids_dir: Path,
-    out_dir: Path,
-    options: StudyOptions,
-    *,
-    subjects: Iterable[str] | None = None,
-    sessions: Iterable[str] | None = None,
-) -> tuple[PlannedVisit, ...]:
-    """The visits that ``run_study`` would analyse, all of them unless some are named; reads no image.
-
-    Raises
-    ------
-    BidsError
-        BIDS_DIR holds neither a gradient-echo nor a PET scan, or not the ones named, a sessions.tsv is malformed, or
-        OUT_DIR must not be written to.
-    LabelError
-        participants.tsv names an unknown label.
-    """
-    check_out_dir(bids_dir, out_dir)
-    _check_writable(out_dir)
-    other_sessions = [file.session for file in find_pet_visits(bids_dir, subjects)]
-    visits = find_visits(bids_dir, subjects, sessions, other_sessions=other_sessions)
-    named = {participant.subject: participant.label for participant in read_participants(bids_dir)}
-
-    def label_of(visit: VisitFiles) -> Label | None:
-        label = options.label
-        if label is None and named.get(visit.subject):
-            label = get_label(named[visit.subject])
-        return label if label is None or options.uptake is None else without_load(label)
-
-    planned = []
-    for subject in dict.fromkeys(visit.subject for visit in visits):
-        lines = read_sessions(bids_dir, subject)
-        every = find_visits(bids_dir, [subject]) if any(line.baseline for line in lines) else ()
-        of_subject = [
-            PlannedVisit(
-                visit,
-                label_of(visit),
-                choose_baseline(visit, every, lines),
-                choose_load(visit, lines, options.iron_per_cell, options.uptake, options.calibration),
-            )
-            for visit in visits
-            if visit.subject == subject
-        ]
-        # The visits of one baseline follow it, so that no more than one baseline is held at a time.
-        planned += sorted(of_subject, key=_group)
-    return tuple(planned)
-
-
-def _group(planned: PlannedVisit) -> tuple[str, bool]:
-    choice = planned.choice
-    baseline = planned.files if choice.is_baseline else choice.baseline
-    return "" if baseline is None else baseline.name, not choice.is_baseline
+Level = Literal["participant", "group"]
 
 
 def run_study(
@@ -189,140 +48,249 @@ def run_study(
     options: StudyOptions,
     *,
     pet: Iterable[PetFile] = (),
+    level: Level | None = None,
     on_progress: Progress | None = None,
     on_visit: Callable[[VisitOutcome | PetOutcome], None] | None = None,
+    on_subject: Callable[[SubjectOutcome], None] | None = None,
 ) -> StudyOutcome:
-    """Analyse each visit, then each PET scan, and write its products under ``out_dir``.
+    """Analyse each visit and PET scan, follow each subject, and write their products under ``out_dir``.
 
-    A visit that fails with a FerrosightError is recorded and the study goes on; its earlier products, if
-    any, stay as they were. Where every visit fails nothing is written. A programming error rises.
-    ``on_visit`` is called after each visit.
+    A visit that is finished, and was made from the same input with the same settings, is not analysed again. A visit or
+    a subject that fails with a FerrosightError is recorded and the study goes on; its earlier products, if any, stay as
+    they were. Where every visit fails nothing is written. A programming error rises. ``level`` "participant" leaves
+    out what is the whole study's, "group" does nothing else; None does both. ``on_visit`` is called after each visit,
+    ``on_subject`` after each subject that was followed.
     """
-    outcomes = []
-    held: HeldBaseline | None = None
+    planned = tuple(planned)
+    if level == "group":
+        return gather_study(planned, out_dir)
+    runner = _Runner(out_dir, options, Store(output_path(out_dir, "store")), on_progress)
+    visits: list[VisitOutcome] = []
+    subjects: list[SubjectOutcome] = []
     with limit_cpus(options.n_cpus) as n_cpus:
-        for visit in planned:
-            held = _hold(visit, held, options, on_progress)
-            outcome, baseline = _run_visit(visit, held, out_dir, options, n_cpus, on_progress)
-            if visit.choice.is_baseline:
-                held = HeldBaseline(visit.files, baseline, outcome.error)
-            outcomes.append(outcome)
-            if on_visit is not None:
-                on_visit(outcome)
-        pet_outcomes = run_pet_visits(pet, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
-    study = StudyOutcome(tuple(outcomes), pet_outcomes)
-    if study.exit_code != 2:
-        write_json_atomic(output_path(out_dir, "study_summary"), study.as_plain())
+        runner.n_cpus = n_cpus
+        for subject in dict.fromkeys(visit.files.subject for visit in planned):
+            for visit in planned:
+                if visit.files.subject != subject:
+                    continue
+                visits.append(runner.run_visit(visit))
+                if on_visit is not None:
+                    on_visit(visits[-1])
+            followed = runner.run_subject(subject, planned)
+            if followed is not None:
+                subjects.append(followed)
+                if on_subject is not None:
+                    on_subject(followed)
+        scans = run_pet_visits(pet, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
+    study = StudyOutcome(tuple(visits), scans, tuple(subjects))
+    if level is None and study.exit_code != 2:
+        _write_study(study, out_dir)
     return study
 
 
-def _check_writable(out_dir: Path) -> None:
-    """Before hours of work, not after."""
-    nearest = next(folder for folder in (out_dir, *out_dir.resolve().parents) if folder.exists())
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"OUT_DIR {out_dir} must be writable, but {nearest} is not; choose another folder.")
+def gather_study(planned: Sequence[PlannedVisit], out_dir: Path) -> StudyOutcome:
+    """What became of the visits and subjects so far, read off their files, and the study's own products."""
+    store = Store(output_path(out_dir, "store"))
+    visits, subjects = [], []
+    for visit in planned:
+        done = recall_visit(out_dir, visit.files)
+        if done is not None:
+            visits.append(_recall_outcome(done, out_dir))
+            continue
+        work = store.read("visit", visit.files.name)
+        said = "" if work is None else work.error
+        visits.append(_fail(visit, 0.0, said or "it has not been analysed yet; run the participant level."))
+    for subject in dict.fromkeys(visit.files.subject for visit in planned):
+        work = store.read("subject", subject)
+        path = output_path(out_dir, "tracks", subject)
+        if work is not None and work.error:
+            subjects.append(SubjectOutcome(subject, error=work.error))
+        elif path.exists():
+            subjects.append(SubjectOutcome(subject, path, is_reused=True))
+    study = StudyOutcome(tuple(visits), subjects=tuple(subjects))
+    if study.exit_code != 2:
+        _write_study(study, out_dir)
+    return study
 
 
-def _hold(
-    planned: PlannedVisit, held: HeldBaseline | None, options: StudyOptions, on_progress: Progress | None
-) -> HeldBaseline | None:
-    """The baseline of a visit, which is read and measured where it is not the one held already."""
-    wanted = planned.choice.baseline
-    if wanted is None or (held is not None and held.files == wanted):
-        return held if wanted is not None else None
-    return hold_baseline(wanted, options.phase_sign, options.config, on_progress)
+def _write_study(study: StudyOutcome, out_dir: Path) -> None:
+    write_json_atomic(output_path(out_dir, "study_summary"), study.as_plain())
 
 
-def _run_visit(
-    planned: PlannedVisit,
-    held: HeldBaseline | None,
-    out_dir: Path,
-    options: StudyOptions,
-    n_cpus: int,
-    on_progress: Progress | None,
-) -> tuple[VisitOutcome, BaselineScan | None]:
-    """What became of the visit, and where it is a baseline what others need of it: no more is kept."""
-    visit, started = planned.files, time.perf_counter()
+def _finish_subject(
+    result: SubjectResult,
+    planned: Sequence[PlannedVisit],  # noqa: ARG001
+    out_dir: Path,  # noqa: ARG001
+    options: StudyOptions,  # noqa: ARG001
+) -> None:
+    """What is made of a followed subject: the one place that is called once per subject, with all that is known of it.
 
-    def report(what: str, done: int, total: int) -> None:
-        if on_progress is not None:
-            on_progress(f"{visit.name}: {what}", done, total)
-
-    try:
-        baseline, summary, page = _analyse_and_write(planned, held, out_dir, options, n_cpus, report, started)
-    except FerrosightError as error:
-        _LOG.debug("%s failed", visit.name, exc_info=True)
-        baseline, summary, page, message = None, None, None, str(error)
-    else:
-        message = ""
-    outcome = VisitOutcome(
-        name=visit.name,
-        subject=visit.subject,
-        session=visit.session,
-        run=visit.run,
-        wall_s=time.perf_counter() - started,
-        peak_memory_mb=peak_memory_mb(),
-        summary=summary,
-        report=page,
-        error=message,
-    )
-    return outcome, baseline
+    ``result.tracks`` (schema TRACKS) and ``result.visits`` (session, day, protocol, all clusters) in order of time, as
+    the files have them, whether they were made now or before; ``planned`` are all visits of the subject, with labels.
+    """
+    _LOG.debug("sub-%s: %d rows of tracks, %d visits", result.subject, len(result.tracks), len(result.visits))
 
 
-def _analyse_and_write(
-    planned: PlannedVisit,
-    held: HeldBaseline | None,
-    out_dir: Path,
-    options: StudyOptions,
-    n_cpus: int,
-    on_progress: Progress,
-    started: float,
-) -> tuple[BaselineScan | None, CatalogueSummary, Path]:
-    visit, choice, config = planned.files, planned.choice, options.config
-    on_progress("reading", 0, 1)
-    scan = read_visit(visit, phase_sign=options.phase_sign)
+@dataclasses.dataclass
+class _Runner:
+    """One run over a study: what is shared from visit to visit. No more than one baseline is held at a time."""
+
+    out_dir: Path
+    options: StudyOptions
+    store: Store
+    on_progress: Progress | None
+    n_cpus: int = 1
+    held: HeldBaseline | None = None
+    provenances: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def run_visit(self, planned: PlannedVisit) -> VisitOutcome:
+        """What became of the visit, analysed now or finished before from the same input and settings."""
+        started, visit = time.perf_counter(), planned.files
+        fingerprint, inputs = "", {}
+        try:
+            provenance = self.describe(planned)
+            fingerprint, inputs = provenance["fingerprint"], provenance["inputs_sha256"]
+            done = None if planned.is_named else recall_visit(self.out_dir, visit)
+            if done is not None and done.fingerprint == fingerprint:
+                outcome = _recall_outcome(done, self.out_dir)
+            else:
+                outcome = self._analyse(planned, provenance, started)
+        except FerrosightError as error:
+            _LOG.debug("%s failed", visit.name, exc_info=True)
+            if planned.choice.is_baseline:
+                self.held = HeldBaseline(visit, None, str(error))
+            outcome = _fail(planned, time.perf_counter() - started, str(error))
+        state: Literal["done", "failed"] = "failed" if outcome.error else "done"
+        settings = hash_settings(self.options.config, VISIT_STAGES)
+        self.store.record(Work("visit", visit.name, state, fingerprint, settings, inputs, outcome.error))
+        return outcome
+
+    def run_subject(self, subject: str, planned: Sequence[PlannedVisit]) -> SubjectOutcome | None:
+        """Follow a subject from the files of all its visits, chosen or not; None where there is nothing to follow."""
+        every = [visit for visit in planned if visit.files.subject == subject]
+        if any(visit.is_named for visit in every):
+            every = list(plan_study(every[0].files.bids_dir, self.out_dir, self.options, subjects=[subject]))
+        if not any(recall_visit(self.out_dir, visit.files) for visit in every):
+            return None
+        fingerprints: dict[str, str] = {}
+        try:
+            fingerprints = {visit.files.name: self._take_fingerprint(visit) for visit in every}
+            result = follow_visits(
+                every, fingerprints, self.out_dir, self.options, on_progress=self._name_progress(f"sub-{subject}")
+            )
+            if result is None:
+                return None
+            _finish_subject(result, every, self.out_dir, self.options)
+        except FerrosightError as error:
+            _LOG.debug("sub-%s could not be followed", subject, exc_info=True)
+            result, outcome = None, SubjectOutcome(subject, error=str(error))
+        else:
+            path = output_path(self.out_dir, "tracks", subject)
+            n_tracks = len(set(result.tracks["track_id"].tolist()))
+            outcome = SubjectOutcome(subject, path, n_tracks, result.notes, is_reused=result.is_reused)
+        state: Literal["done", "failed"] = "failed" if outcome.error else "done"
+        settings = hash_settings(self.options.config, SUBJECT_STAGES)
+        made_from = "" if result is None else result.fingerprint
+        self.store.record(Work("subject", subject, state, made_from, settings, fingerprints, outcome.error))
+        return outcome
+
+    def describe(self, planned: PlannedVisit) -> dict[str, Any]:
+        """All that a visit's results are made from, and a fingerprint of what they depend on."""
+        name = planned.files.name
+        if name not in self.provenances:
+            self.provenances[name] = _describe_visit(planned, self.options, self.n_cpus)
+        return self.provenances[name]
+
+    def _take_fingerprint(self, planned: PlannedVisit) -> str:
+        """Of a visit as it would be analysed now; "" where that failed."""
+        work = self.store.read("visit", planned.files.name)
+        if work is not None and work.state == "failed":
+            return ""
+        return str(self.describe(planned)["fingerprint"])
+
+    def _name_progress(self, name: str) -> Progress:
+        def report(what: str, done: int, total: int) -> None:
+            if self.on_progress is not None:
+                self.on_progress(f"{name}: {what}", done, total)
+
+        return report
+
+    def _hold(self, planned: PlannedVisit) -> HeldBaseline | None:
+        """The baseline of a visit, which is read and measured where it is not the one held already."""
+        wanted = planned.choice.baseline
+        if wanted is None:
+            return None
+        if self.held is None or self.held.files != wanted:
+            self.held = hold_baseline(wanted, self.options.phase_sign, self.options.config, self.on_progress)
+        return self.held
+
+    def _analyse(self, planned: PlannedVisit, provenance: dict[str, Any], started: float) -> VisitOutcome:
+        visit, choice, config = planned.files, planned.choice, self.options.config
+        on_progress = self._name_progress(visit.name)
+        held = self._hold(planned)
+        on_progress("reading", 0, 1)
+        scan = read_visit(visit, phase_sign=self.options.phase_sign)
+        result = analyse_visit(
+            scan,
+            planned.label,
+            baseline=None if held is None else held.baseline,
+            is_baseline=choice.is_baseline,
+            iron_per_cell=planned.load.iron_per_cell,
+            calibration=planned.load.calibration,
+            config=config,
+            on_progress=on_progress,
+        )
+        without = choice.note or ("" if held is None else held.obstacle)
+        if without:
+            result = add_note(result, f"Judged without a baseline: {without}.")
+        if planned.load.note and not choice.is_baseline:
+            result = add_note(result, f"Cells are not counted: {planned.load.note}.")
+        summary = summarise_catalogue(result.catalogue, scan.grid)
+        on_progress("writing", 0, 1)
+        # Until all is written the visit is not finished, whatever was there before.
+        visit_path(self.out_dir, "summary", visit).unlink(missing_ok=True)
+        write_dataset_description(self.out_dir)
+        write_tables(result, self.out_dir, visit)
+        write_maps(result, self.out_dir, visit)
+        page = write_report(result, self.out_dir, visit, config=config, provenance=provenance, on_progress=on_progress)
+        wall_s, peak = time.perf_counter() - started, peak_memory_mb()
+        about = {"visit": visit.name, "catalogue": summary.as_plain(), "wall_s": wall_s, "peak_memory_mb": peak}
+        write_summary({**about, **provenance}, self.out_dir, visit)
+        if choice.is_baseline:
+            self.held = HeldBaseline(visit, as_baseline(result))
+        return VisitOutcome(visit.name, visit.subject, visit.session, visit.run, wall_s, peak, summary, page)
+
+
+def _describe_visit(planned: PlannedVisit, options: StudyOptions, n_cpus: int) -> dict[str, Any]:
+    """What a visit was made from, for its summary; another baseline gives other results."""
+    visit, choice = planned.files, planned.choice
     provenance = {
-        **describe_run(config, planned.label, planned.load.iron_per_cell, n_cpus),
+        **describe_run(options.config, planned.label, planned.load.iron_per_cell, n_cpus),
         "calibration": None if planned.load.calibration is None else dict(vars(planned.load.calibration)),
-        "inputs_sha256": hash_files(_input_files(visit), visit.bids_dir),
+        "inputs_sha256": hash_files(list_inputs(visit), visit.bids_dir),
         "is_baseline": choice.is_baseline,
         "baseline": None if choice.baseline is None else choice.baseline.name,
-        # Another baseline gives other results.
-        "baseline_sha256": {} if choice.baseline is None else hash_files(_input_files(choice.baseline), visit.bids_dir),
+        "baseline_sha256": {} if choice.baseline is None else hash_files(list_inputs(choice.baseline), visit.bids_dir),
     }
-    result = analyse_visit(
-        scan,
-        planned.label,
-        baseline=None if held is None else held.baseline,
-        is_baseline=choice.is_baseline,
-        iron_per_cell=planned.load.iron_per_cell,
-        calibration=planned.load.calibration,
-        config=config,
-        on_progress=on_progress,
-    )
-    without = choice.note or ("" if held is None else held.obstacle)
-    if without:
-        result = add_note(result, f"Judged without a baseline: {without}.")
-    if planned.load.note and not choice.is_baseline:
-        result = add_note(result, f"Cells are not counted: {planned.load.note}.")
-    summary = summarise_catalogue(result.catalogue, scan.grid)
-    on_progress("writing", 0, 1)
-    write_dataset_description(out_dir)
-    write_tables(result, out_dir, visit)
-    write_maps(result, out_dir, visit)
-    page = write_report(result, out_dir, visit, config=config, provenance=provenance, on_progress=on_progress)
-    content = {
-        "visit": visit.name,
-        "catalogue": summary.as_plain(),
-        "wall_s": time.perf_counter() - started,
-        "peak_memory_mb": peak_memory_mb(),
-        **provenance,
+    asked = {name: provenance[name] for name in provenance if name not in ("software", "settings", "n_cpus")}
+    asked |= {
+        "code": __version__,
+        "settings_sha256": hash_settings(options.config, VISIT_STAGES),
+        "phase_sign": None if options.phase_sign is None else options.phase_sign.name,
+        "notes": [choice.note, planned.load.note],
     }
-    write_summary(content, out_dir, visit)
-    return as_baseline(result) if choice.is_baseline else None, summary, page
+    return {**provenance, "fingerprint": hash_content(plain_value(asked))}
 
 
-def _input_files(visit: VisitFiles) -> list[Path]:
-    """Every image of a visit and every sidecar that says something about it."""
-    images = [file.path for file in visit.files]
-    return [*images, *(path for image in images for path in read_metadata(image, visit.bids_dir).sources)]
+def _recall_outcome(done: FinishedVisit, out_dir: Path) -> VisitOutcome:
+    visit, content = done.files, done.content
+    times = float(content["wall_s"]), content["peak_memory_mb"]
+    page = visit_path(out_dir, "report", visit)
+    about = visit.name, visit.subject, visit.session, visit.run
+    return VisitOutcome(*about, *times, done.summary, page, is_reused=True)
+
+
+def _fail(planned: PlannedVisit, wall_s: float, error: str) -> VisitOutcome:
+    visit = planned.files
+    about = visit.name, visit.subject, visit.session, visit.run
+    return VisitOutcome(*about, wall_s, peak_memory_mb(), error=error)

@@ -66,6 +66,19 @@ class CatalogueSummary:
         """Nested plain values for JSON: NaN and infinity become None."""
         return {key: plain_value(value) for key, value in dataclasses.asdict(self).items()}
 
+    @classmethod
+    def from_plain(cls, content: Mapping[str, Any]) -> CatalogueSummary:
+        """What ``as_plain`` made; what was infinite is not known any more and becomes NaN.
+
+        Raises KeyError, TypeError or ValueError where ``content`` is something else.
+        """
+        known: dict[str, Any] = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        known |= {name: Total(**_numbers(known[name])) for name in ("moment_am2", "iron_pg", "n_cells")}
+        known["windows"] = WindowAgreement(**_numbers(known["windows"]))
+        known = _numbers(known)
+        known |= {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        return cls(**known)
+
 
 def summarise_catalogue(catalogue: Catalogue, grid: Grid) -> CatalogueSummary:
     """Count and add up what the catalogue of a scan on this grid holds."""
@@ -101,6 +114,10 @@ def summarise_catalogue(catalogue: Catalogue, grid: Grid) -> CatalogueSummary:
         windows=compare_windows(catalogue),
         notes=catalogue.notes,
     )
+
+
+def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: math.nan if value is None else value for name, value in content.items()}
 
 
 def _count_reasons(reasons: list[str]) -> dict[str, int]:
