@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ferrosight.report.course import CELLS, IRON, MOMENT, Course
+from ferrosight.report.story_words import track_events
 from ferrosight.types import Table
 from ferrosight.types.schema import TRACKS
 from ferrosight.types.story import StoryVisit, SubjectStory
@@ -133,3 +134,18 @@ def test_numbers_and_their_intervals_share_a_unit() -> None:
     assert CELLS.show_with_range(1240.0, 810.0, 1690.0) == "1,240 (810–1,690)"
     assert MOMENT.show(7.44e-13) == "744\u00a0fA m²"
     assert MOMENT.axis(2e-12) == (1e-12, "moment (pA m²)")
+
+
+def test_events_tell_a_merger_from_a_split_gaps_and_ends() -> None:
+    rows = [
+        row("t", "a", 100), row("u", "a", 50), row("v", "b", 150, parent_ids="t;u"), row("v", "c", 5, "forced"),
+        row("v", "d", 140, parent_ids="t;u"), row("w", "a", 40), row("x", "b", 20, parent_ids="w"), row("y", "a", 10),
+        row("y", "b", 1, "forced"), row("y", "c", 1, "outside"), row("y", "d", 1, "forced"),
+    ]  # fmt: skip
+    one = course(rows, n_visits=4)
+    told = {track.track_id: track_events(one, track) for track in one.tracks}
+    number = one.number_of
+    assert told["t"] == ["appeared on day 0", f"merged into {number['v']} on day 7"]
+    assert told["v"] == [f"merged from {number['t']} and {number['u']} on day 7", "unseen on day 14"]
+    assert told["w"] == ["appeared on day 0", f"split into {number['x']} on day 7"]
+    assert told["y"] == ["appeared on day 0", "outside the scan on day 14", "not seen since day 0"]

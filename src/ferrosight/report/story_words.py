@@ -188,7 +188,9 @@ def track_events(course: Course, track: Track) -> list[str]:
         events.append(f"outside the scan on {_list_visits(course, sorted(outside))}")
     if track.children:
         into = " and ".join(str(numbers[child]) for child in track.children)
-        verb = "split into" if len(track.children) > 1 else "merged into"
+        # A part of a split that was never followed leaves a single child, whose only parent this is.
+        joined = any(len(one.parents) > 1 for one in course.tracks if one.track_id in track.children)
+        verb = "merged into" if joined else "split into"
         events.append(f"{verb} {into} on {course.when(track.replaced)}")
     elif any(visit > track.last_seen and visit not in outside for visit in unseen):
         events.append(f"not seen since {course.when(track.last_seen)}")
