@@ -383,7 +383,7 @@ def write(
     shown = ("exact null", "all together", "doubling in 4 visits, 60")
     measured = {what: value for what, value in rows.items() if any(f", {name}" in what for name in shown)}
     everything = {"seed": options.seed, "nulls": nulls, "delays": delays, "growth": growth}
-    command = "uv run python benchmarks/relapse.py" + (" --full" if options.full else "")
+    command = "uv run python benchmarks/relapse.py" + (" --full" if options.full else "") + f" --seed {options.seed}"
     write_results("relapse", command, measured, everything, details)
 
 
