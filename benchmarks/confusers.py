@@ -33,14 +33,13 @@ from scipy import ndimage, optimize, stats
 from scipy.spatial import KDTree
 
 from _command import OUT, print_table, write_results
-from ferrosight.clusters import judge_by_baseline
 from ferrosight.field import measure_field
 from ferrosight.limits import map_limit
 from ferrosight.physics.dipole import dipole_kernel
 from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
 from ferrosight.simulate import PRESET_LABEL_ID, PRESETS, Preset, simulate_scan
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
-from ferrosight.study.visit import analyse_visit, as_baseline, prepare_baseline
+from ferrosight.study.visit import analyse_visit, as_baseline, hold_against, prepare_baseline
 from ferrosight.types import Catalogue, Config, FieldMap, PhaseSign, Scan
 from gel_injection import correlate_phase, find_dark
 
@@ -135,9 +134,7 @@ def run_subject(key: tuple[int, str, int, str, int]) -> Row:
             if scan.phase_sign is PhaseSign.UNKNOWN
             else prepare_baseline(known)
         )
-        held = judge_by_baseline(
-            result.catalogue, scan, result.field_map, baseline.scan, baseline.field_map, Config().clusters
-        )
+        held = hold_against(result.catalogue, scan, result.field_map, baseline, Config())
     labelled = truth.table.where(truth.table["kind"] == "labelled")
     places = np.stack([labelled[f"{axis}_mm"] for axis in "xyz"], axis=-1)
     reach = MATCH_EDGES * float(np.cbrt(np.prod(scan.grid.voxel_mm)))

@@ -120,7 +120,7 @@ class FakeStages:
         return EvidenceMap(scan.grid, ("dipole", "xz"), z), make_catalogue()
 
     def judge_by_baseline(
-        self, catalogue: Catalogue, scan: Scan, field_map: FieldMap, baseline: Scan, *args: object
+        self, catalogue: Catalogue, scan: Scan, field_map: FieldMap, baseline: Scan, *args: object, **kwargs: object
     ) -> Catalogue:
         self.calls.append(f"{scan.session} against {baseline.session} {baseline.phase_sign.name}")
         return catalogue

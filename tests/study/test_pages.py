@@ -85,7 +85,7 @@ def growing_series() -> tuple[SubjectSeries, StudyDesign]:
 def test_evidence_is_told_by_the_names_of_tracks() -> None:
     evidence = weigh_evidence(*growing_series())
     assert evidence.first_alarm > 0
-    lineages = tell_lineages(evidence, {"iron": ["t", "u", "v"]})
+    lineages = tell_lineages(evidence, [["t"], ["u"], ["v"]])
     assert [(one.quantity, one.track_ids) for one in lineages] == [
         ("iron", ("t",)), ("iron", ("u",)), ("iron", ("v",)), ("births", ()),
     ]  # fmt: skip
@@ -99,10 +99,13 @@ def subject_story(**more: Any) -> SubjectStory:
     tracks = Table.from_rows(TRACKS, [
         {"track_id": "t", "session_id": f"d{i}", "measurement": "detected", "n_cells": 9.0 * 2**i, "x_mm": 1.0,
          "y_mm": 1.0, "z_mm": 1.0} for i in range(8)])  # fmt: skip
-    return tell_subject(
-        Participant("01", group="treated", study_kind="targeted", label="ferumoxytol"), visits, tracks,
-        evidence=evidence, track_ids={"iron": ["t", "u", "v"]}, **more,
-    )  # fmt: skip
+    told = {
+        "relapse": evidence.table,
+        "relapse_notes": evidence.sentences,
+        "lineages": tell_lineages(evidence, [["t"], ["u"], ["v"]]),
+    }
+    who = Participant("01", group="treated", study_kind="targeted", label="ferumoxytol")
+    return tell_subject(who, visits, tracks, **{**told, **more})
 
 
 def test_a_story_holds_what_was_found_and_where_its_page_lies() -> None:

@@ -40,8 +40,9 @@ def test_every_visit_leaves_its_products_and_the_input_is_untouched(bids_dir, tm
     one = {f"sub-01/anat/sub-01_{name}" for name in [*tables, *maps, "R2starmap.nii.gz", "R2starmap.json"]}
     two = {f"sub-02/ses-d07/anat/sub-02_ses-d07_{name}" for name in [*tables, *maps]}  # one echo has no R2*
     pages = {f"{stem}_{name}" for stem in ("sub-01/sub-01", "sub-02/ses-d07/sub-02_ses-d07") for name in PAGES}
-    subjects = {f"sub-{n}/sub-{n}_{name}" for n in ("01", "02") for name in ("tracks.tsv", "tracks.json", "poses.json")}
-    study_files = {"dataset_description.json", "summary.json", "ferrosight.sqlite"}
+    of_subject = ("tracks.tsv", "tracks.json", "poses.json", "relapse.tsv", "relapse.json", "desc-subject_report.html")
+    subjects = {f"sub-{n}/sub-{n}_{name}" for n in ("01", "02") for name in of_subject}
+    study_files = {"dataset_description.json", "summary.json", "ferrosight.sqlite", "report.html"}
     assert set(files_under(out)) == one | two | pages | subjects | study_files
     assert files_under(bids_dir) == before
 

@@ -63,8 +63,15 @@ def _align(name: str, rows: list[tuple[str, str]]) -> str:
 def describe_subject(outcome: SubjectOutcome) -> str:
     """How many tracks a subject has, and what must be known of them."""
     again = "; nothing has changed" if outcome.is_reused else ""
-    lines = [f"sub-{outcome.subject}: {outcome.n_tracks} tracks through its visits{again} ({outcome.tracks})"]
-    return "\n".join([*lines, *(f"  note  {note}" for note in outcome.notes)])
+    growth = "growth cannot be known"
+    if outcome.is_identifiable:
+        growth = f"ALARM at {outcome.alarm_session}" if outcome.alarm_session else "no alarm"
+    lines = [
+        f"sub-{outcome.subject}: {outcome.n_tracks} tracks through its visits{again} ({outcome.tracks})",
+        f"  growth  {growth}",
+        f"  report  {outcome.report}",
+    ]
+    return "\n".join([*lines, *(f"  note  {note}" for note in (*outcome.relapse_notes, *outcome.notes))])
 
 
 def _rows(summary: CatalogueSummary) -> list[tuple[str, str]]:

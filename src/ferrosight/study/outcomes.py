@@ -47,7 +47,11 @@ class VisitOutcome:
 
 @dataclass(frozen=True)
 class SubjectOutcome:
-    """What became of following a subject: its table of tracks, or the ``error`` that ended it."""
+    """What became of following a subject: its table of tracks and its page, or the ``error`` that ended it.
+
+    Where growth ``is_identifiable``, ``alarm_session`` is the first visit with an alarm, "" for none; ``relapse_notes``
+    say what is known of growth and what is not.
+    """
 
     subject: str
     tracks: Path | None = None
@@ -55,6 +59,10 @@ class SubjectOutcome:
     notes: tuple[str, ...] = ()
     error: str = ""
     is_reused: bool = False
+    report: Path | None = None
+    is_identifiable: bool = False
+    alarm_session: str = ""
+    relapse_notes: tuple[str, ...] = ()
 
     def as_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -66,16 +74,21 @@ class SubjectOutcome:
             "tracks": None if self.tracks is None else str(self.tracks),
             "n_tracks": self.n_tracks,
             "notes": list(self.notes),
+            "report": None if self.report is None else str(self.report),
+            "growth_identifiable": self.is_identifiable,
+            "alarm_session": self.alarm_session or None,
+            "relapse_notes": list(self.relapse_notes),
         }
 
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """What became of every visit, of every PET scan, and of every subject that was followed."""
+    """What became of every visit, of every PET scan, and of every subject that was followed; the study's page."""
 
     visits: tuple[VisitOutcome, ...]
     pet: tuple[PetOutcome, ...] = ()
     subjects: tuple[SubjectOutcome, ...] = ()
+    report: Path | None = None
 
     @property
     def every(self) -> tuple[VisitOutcome | PetOutcome, ...]:
@@ -105,4 +118,5 @@ class StudyOutcome:
             "exit_code": self.exit_code,
             "visits": [visit.as_plain() for visit in self.every],
             "subjects": [subject.as_plain() for subject in self.subjects],
+            "report": None if self.report is None else str(self.report),
         }

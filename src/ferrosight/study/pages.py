@@ -74,16 +74,12 @@ def _tell_visit(name: str, line: Session, scans: Sequence[Mapping[str, Any]]) ->
     )
 
 
-def tell_lineages(evidence: RelapseEvidence, track_ids: Mapping[str, Sequence[str]]) -> tuple[LineageEvidence, ...]:
-    """What each lineage says, by the names of its tracks.
-
-    ``track_ids`` names, for each quantity, the track that each row of its ``Measured`` follows. New clusters are a
-    lineage of their own where they are evidence.
-    """
+def tell_lineages(evidence: RelapseEvidence, names: Sequence[Sequence[str]]) -> tuple[LineageEvidence, ...]:
+    """What each lineage says; ``names`` are the tracks of each. New clusters are one of their own where they count."""
     lineages = [
-        LineageEvidence(quantity, tuple(dict.fromkeys(track_ids[quantity][row] for row in rows)), values, growing)
-        for quantity, rows, values, growing in zip(
-            evidence.quantities, evidence.members, evidence.e_values, evidence.growing, strict=True
+        LineageEvidence(quantity, tuple(tracks), values, growing)
+        for quantity, tracks, values, growing in zip(
+            evidence.quantities, names, evidence.e_values, evidence.growing, strict=True
         )
     ]
     births = evidence.birth_e_values
@@ -97,21 +93,18 @@ def tell_subject(
     visits: Sequence[StoryVisit],
     tracks: Table,
     *,
-    evidence: RelapseEvidence | None = None,
-    track_ids: Mapping[str, Sequence[str]] | None = None,
     relapse: Table | None = None,
     relapse_notes: Sequence[str] = (),
+    lineages: Sequence[LineageEvidence] = (),
     label: str = "",
     backdrop: Backdrop | None = None,
     notes: Sequence[str] = (),
 ) -> SubjectStory:
     """The story of one subject.
 
-    Either the ``evidence`` itself is given, with the ``track_ids`` of ``tell_lineages``, or the ``relapse`` table that
-    is left of it, or neither where growth was not tested. A relapse table with comparators may stand beside evidence,
-    whose own table has none. ``label`` is its name, that of the participant where empty.
+    ``relapse`` (schema RELAPSE) is None where growth was not tested; ``lineages``, of ``tell_lineages``, belong to it.
+    ``label`` is its name, that of the participant where empty.
     """
-    table = relapse if relapse is not None or evidence is None else evidence.table
     return SubjectStory(
         subject=participant.subject,
         group=participant.group,
@@ -119,9 +112,9 @@ def tell_subject(
         label=label or participant.label,
         visits=tuple(visits),
         tracks=tracks,
-        relapse=table,
-        relapse_notes=tuple(relapse_notes) or (evidence.sentences if evidence is not None else ()),
-        lineages=() if evidence is None else tell_lineages(evidence, track_ids or {}),
+        relapse=relapse,
+        relapse_notes=tuple(relapse_notes),
+        lineages=tuple(lineages),
         backdrop=backdrop,
         notes=tuple(notes),
         report=output_path("", "subject_report", participant.subject).as_posix(),

@@ -13,6 +13,7 @@ from ferrosight import __version__
 from ferrosight.errors import FerrosightError
 from ferrosight.io import PetFile, output_path, read_visit, write_dataset_description, write_json_atomic
 from ferrosight.study.baselines import HeldBaseline, hold_baseline
+from ferrosight.study.finish import finish_study, finish_subject
 from ferrosight.study.outcomes import StudyOutcome, SubjectOutcome, VisitOutcome
 from ferrosight.study.pet_visit import PetOutcome, run_pet_visits
 from ferrosight.study.plan import PlannedVisit, StudyOptions, list_inputs, plan_study
@@ -21,7 +22,7 @@ from ferrosight.study.provenance import describe_run, hash_content, hash_files
 from ferrosight.study.recall import SUBJECT_STAGES, VISIT_STAGES, FinishedVisit, hash_settings, recall_visit
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.study.store import Store, Work
-from ferrosight.study.subject import SubjectResult, follow_visits
+from ferrosight.study.subject import follow_visits
 from ferrosight.study.summary import plain_value, summarise_catalogue
 from ferrosight.study.visit import add_note, analyse_visit, as_baseline
 from ferrosight.types import Progress
@@ -63,7 +64,7 @@ def run_study(
     """
     planned = tuple(planned)
     if level == "group":
-        return gather_study(planned, out_dir)
+        return gather_study(planned, out_dir, options)
     runner = _Runner(out_dir, options, Store(output_path(out_dir, "store")), on_progress)
     visits: list[VisitOutcome] = []
     subjects: list[SubjectOutcome] = []
@@ -83,15 +84,29 @@ def run_study(
                     on_subject(followed)
         scans = run_pet_visits(pet, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
     study = StudyOutcome(tuple(visits), scans, tuple(subjects))
-    if level is None and study.exit_code != 2:
-        _write_study(study, out_dir)
-    return study
+    return study if level == "participant" else _write_study(study, planned, out_dir, options, n_cpus)
 
 
-def gather_study(planned: Sequence[PlannedVisit], out_dir: Path) -> StudyOutcome:
+def gather_study(
+    planned: Sequence[PlannedVisit], out_dir: Path, options: StudyOptions, n_cpus: int = 1
+) -> StudyOutcome:
     """What became of the visits and subjects so far, read off their files, and the study's own products."""
     store = Store(output_path(out_dir, "store"))
-    visits, subjects = [], []
+    subjects = []
+    for subject in dict.fromkeys(visit.files.subject for visit in planned):
+        work = store.read("subject", subject)
+        path = output_path(out_dir, "tracks", subject)
+        if work is not None and work.error:
+            subjects.append(SubjectOutcome(subject, error=work.error))
+        elif path.exists():
+            subjects.append(SubjectOutcome(subject, path, is_reused=True))
+    study = StudyOutcome(tuple(_recall_outcomes(planned, out_dir, store)), subjects=tuple(subjects))
+    return _write_study(study, planned, out_dir, options, n_cpus)
+
+
+def _recall_outcomes(planned: Iterable[PlannedVisit], out_dir: Path, store: Store) -> list[VisitOutcome]:
+    """What became of visits, as their files and the store have it."""
+    visits = []
     for visit in planned:
         done = recall_visit(out_dir, visit.files)
         if done is not None:
@@ -100,35 +115,29 @@ def gather_study(planned: Sequence[PlannedVisit], out_dir: Path) -> StudyOutcome
         work = store.read("visit", visit.files.name)
         said = "" if work is None else work.error
         visits.append(_fail(visit, 0.0, said or "it has not been analysed yet; run the participant level."))
-    for subject in dict.fromkeys(visit.files.subject for visit in planned):
-        work = store.read("subject", subject)
-        path = output_path(out_dir, "tracks", subject)
-        if work is not None and work.error:
-            subjects.append(SubjectOutcome(subject, error=work.error))
-        elif path.exists():
-            subjects.append(SubjectOutcome(subject, path, is_reused=True))
-    study = StudyOutcome(tuple(visits), subjects=tuple(subjects))
-    if study.exit_code != 2:
-        _write_study(study, out_dir)
-    return study
+    return visits
 
 
-def _write_study(study: StudyOutcome, out_dir: Path) -> None:
+def _write_study(
+    study: StudyOutcome, planned: Sequence[PlannedVisit], out_dir: Path, options: StudyOptions, n_cpus: int
+) -> StudyOutcome:
+    """The study's summary and page; the outcome with that page's path. Nothing is written where every visit failed."""
+    if study.exit_code == 2:
+        return study
+    if planned:
+        store = Store(output_path(out_dir, "store"))
+        bids_dir = planned[0].files.bids_dir
+        chosen = list(dict.fromkeys(visit.files.subject for visit in planned))
+        # Of a subject all visits are told, whichever were chosen.
+        every = plan_study(bids_dir, out_dir, options, subjects=chosen)
+        outcomes = {
+            subject: _recall_outcomes([one for one in every if one.files.subject == subject], out_dir, store)
+            for subject in chosen
+        }
+        page = finish_study(planned, outcomes, out_dir, options, n_cpus)
+        study = dataclasses.replace(study, report=page)
     write_json_atomic(output_path(out_dir, "study_summary"), study.as_plain())
-
-
-def _finish_subject(
-    result: SubjectResult,
-    planned: Sequence[PlannedVisit],  # noqa: ARG001
-    out_dir: Path,  # noqa: ARG001
-    options: StudyOptions,  # noqa: ARG001
-) -> None:
-    """What is made of a followed subject: the one place that is called once per subject, with all that is known of it.
-
-    ``result.tracks`` (schema TRACKS) and ``result.visits`` (session, day, protocol, all clusters) in order of time, as
-    the files have them, whether they were made now or before; ``planned`` are all visits of the subject, with labels.
-    """
-    _LOG.debug("sub-%s: %d rows of tracks, %d visits", result.subject, len(result.tracks), len(result.visits))
+    return study
 
 
 @dataclasses.dataclass
@@ -180,14 +189,26 @@ class _Runner:
             )
             if result is None:
                 return None
-            _finish_subject(result, every, self.out_dir, self.options)
+            outcomes = _recall_outcomes(every, self.out_dir, self.store)
+            finished = finish_subject(result, every, outcomes, self.out_dir, self.options, self.n_cpus)
         except FerrosightError as error:
             _LOG.debug("sub-%s could not be followed", subject, exc_info=True)
             result, outcome = None, SubjectOutcome(subject, error=str(error))
         else:
             path = output_path(self.out_dir, "tracks", subject)
             n_tracks = len(set(result.tracks["track_id"].tolist()))
-            outcome = SubjectOutcome(subject, path, n_tracks, result.notes, is_reused=result.is_reused)
+            relapse = finished.relapse
+            outcome = SubjectOutcome(
+                subject,
+                path,
+                n_tracks,
+                result.notes,
+                is_reused=result.is_reused,
+                report=finished.page,
+                is_identifiable=relapse.identifiable,
+                alarm_session=str(relapse.table["session_id"][relapse.first_alarm]) if relapse.first_alarm >= 0 else "",
+                relapse_notes=relapse.sentences,
+            )
         state: Literal["done", "failed"] = "failed" if outcome.error else "done"
         settings = hash_settings(self.options.config, SUBJECT_STAGES)
         made_from = "" if result is None else result.fingerprint
