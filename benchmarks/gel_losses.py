@@ -11,11 +11,13 @@ gel             fitted in the gel from the known place, under the point spread i
 neighbours      the same with the sources around it explained, as the search found them
 point spread    the same under the point spread that the scan's strongest sources chose
 all of them     the same under the best of all point spreads, as weak sources are refitted
-search          a source of iron's polarity found by the search within 0.07 mm, wherever it started
+place           a source of any pattern and sign kept by the search within 0.07 mm, wherever it started
+search          one that is a dipole of iron's polarity
 doubt           its score divided by what errors of neighbours add
 judgement       accepted: not a vein, not a bubble, not outside
 
-The first two are expectations over noise, the others counts.
+The first two are expectations over noise, the others counts. Scores are those that the
+search would give: whitened by the structure of the scan's field, over the spread of the pattern's screening statistic.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ from scipy.spatial import KDTree
 
 import ferrosight as fs
 from _command import data_folder, print_table, write_results
+from ferrosight.clusters.calibrate import class_spreads
 from ferrosight.clusters.fit import Neighbours, Sources, WindowData, fit_sources, no_neighbours, unfitted
 from ferrosight.clusters.point_spread import choose_point_spread, other_point_spreads
 from ferrosight.clusters.prepare import PAD, PointSpread, PreparedScan, build_tables, prepare_scan, window_data
-from ferrosight.clusters.refit import refit_weak
+from ferrosight.clusters.refit import REFIT_LEVELS, refit_weak
 from ferrosight.clusters.screen import WEAK_LEVELS, Screener
 from ferrosight.clusters.search import SearchResult, search_sources
+from ferrosight.clusters.structure import Structure, whiten_sources
 from ferrosight.field import measure_field
 from ferrosight.physics.cluster_signal import Readout, interpolate_value
 from ferrosight.physics.dipole import phase_amplitude_rad_m3
@@ -88,24 +92,33 @@ def count_losses(scan: Scan, field_map: FieldMap, sites: NDArray[np.float64], pg
     with_right = dataclasses.replace(data, tables=tables)
     place = place_at(sites, q)
     own = own_rows(found, sites)
-    forced = [
-        fit_sources(with_right, place, no_neighbours(data), search=False),
-        fit_sources(with_right, place, found.neighbours, own, search=False),
-        fit_sources(data, place, found.neighbours, own, search=False),
-        refit(injected, prepared, chosen, data, place, found.neighbours, own),
-    ]
+    spreads = class_spreads(found.residual_map, prepared.inside)
+    score = found.score / spreads[found.sources.patterns]
+    iron = (found.sources.patterns == 0) & (found.sources.q < 0)
+    forced = {
+        "gel": fit_once(with_right, place, no_neighbours(data), np.full_like(own, -1), found.structure),
+        "neighbours": fit_once(with_right, place, found.neighbours, own, found.structure),
+        "point spread": fit_once(data, place, found.neighbours, own, found.structure),
+        "all of them": refit(injected, prepared, chosen, found, place, own),
+    }
     alone, unknown = (ideal_d_prime(with_right, sites, q, terms) for terms in (0, data.basis.shape[0]))
     return {
         "noise": float(stats.norm.cdf(alone - threshold).mean()),
         "background": float(stats.norm.cdf(unknown - threshold).mean()),
-        **{
-            name: float((fit.score >= threshold).mean())
-            for name, fit in zip(("gel", "neighbours", "point spread", "all of them"), forced, strict=True)
-        },
-        "search": share_found(found, scan, sites, found.sources.score, threshold),
-        "doubt": share_found(found, scan, sites, found.sources.score / found.neighbour_spread, threshold),
+        **{name: float((one / spreads[0] >= threshold).mean()) for name, one in forced.items()},
+        "place": share_found(found, scan, sites, score >= threshold),
+        "search": share_found(found, scan, sites, iron & (score >= threshold)),
+        "doubt": share_found(found, scan, sites, iron & (score / found.neighbour_spread >= threshold)),
         "judgement": share_accepted(catalogue, scan, sites),
     }
+
+
+def fit_once(
+    data: WindowData, place: Sources, neighbours: Neighbours, own: NDArray[np.int64], structure: Structure
+) -> NDArray[np.float64]:
+    """Scores (n,) of sources fitted from known places under one point spread."""
+    fitted = fit_sources(data, place, neighbours, own, search=False)
+    return whiten_sources(data, fitted, neighbours, own, structure).score
 
 
 def search_scan(scan: Scan) -> tuple[SearchResult, PreparedScan, PointSpread]:
@@ -118,7 +131,7 @@ def search_scan(scan: Scan) -> tuple[SearchResult, PreparedScan, PointSpread]:
     evidence = screener.screen(prepared.signal)
     chosen = choose_point_spread(scan, field_map, prepared, evidence)
     data = window_data(prepared, build_tables(scan, prepared, chosen))
-    others = (build_tables(scan, prepared, other) for other in other_point_spreads(chosen))
+    others = (build_tables(scan, prepared, other, levels=REFIT_LEVELS) for other in other_point_spreads(chosen))
     found = search_sources(data, prepared.search_mask, screener, evidence, config.screen_z, others)
     return found, prepared, chosen
 
@@ -142,15 +155,14 @@ def refit(
     scan: Scan,
     prepared: PreparedScan,
     chosen: PointSpread,
-    data: WindowData,
+    found: SearchResult,
     place: Sources,
-    neighbours: Neighbours,
     own: NDArray[np.int64],
-) -> Sources:
-    """The best fit of all point spreads."""
-    others = (build_tables(scan, prepared, other) for other in other_point_spreads(chosen))
-    first = fit_sources(data, place, neighbours, own, search=False)
-    return refit_weak(data, first, neighbours, own, others).sources
+) -> NDArray[np.float64]:
+    """Scores (n,) of the best fits of all point spreads."""
+    others = (build_tables(scan, prepared, other, levels=REFIT_LEVELS) for other in other_point_spreads(chosen))
+    first = fit_sources(found.data, place, found.neighbours, own, search=False)
+    return refit_weak(found.data, first, found.neighbours, own, others, found.structure).score
 
 
 def ideal_d_prime(data: WindowData, sites: NDArray[np.float64], q: float, terms: int) -> NDArray[np.float64]:
@@ -174,11 +186,8 @@ def ideal_d_prime(data: WindowData, sites: NDArray[np.float64], q: float, terms:
     return np.array(out)
 
 
-def share_found(
-    found: SearchResult, scan: Scan, sites: NDArray[np.float64], score: NDArray[np.float64], threshold: float
-) -> float:
-    """Share of the sites with a dipole of iron's polarity within reach that scores enough."""
-    enough = (found.sources.patterns == 0) & (found.sources.q < 0) & (score >= threshold)
+def share_found(found: SearchResult, scan: Scan, sites: NDArray[np.float64], enough: NDArray[np.bool_]) -> float:
+    """Share of the sites with one of these sources within reach."""
     places = scan.grid.to_mm(found.sources.positions[enough] - PAD)
     return float((KDTree(places).query(scan.grid.to_mm(sites))[0] < MATCH_MM).mean())
 

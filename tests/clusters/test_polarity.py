@@ -61,6 +61,7 @@ def decide(
         noise,
         100,
         None,
+        None,
     )  # type: ignore[arg-type]
     allowed = np.ones(len(scores), np.bool_) if eligible is None else eligible
     return decide_polarity(found, allowed, np.ones(SHAPE, np.bool_), stated, floor)

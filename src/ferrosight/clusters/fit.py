@@ -14,16 +14,16 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from ferrosight.clusters.starts import N_FOLLOWED, descend_from_best, find_starts, tabulate_starts
 from ferrosight.clusters.windows import (
+    MAX_STEPS,
     N_BACKGROUND,
     N_PARAMETERS,
     copy_into,
     descend,
-    find_start,
     invert,
     measure_chi2,
     measure_phase_chi2,
-    tabulate_starts,
 )
 from ferrosight.physics.cluster_signal import SignalTable, interpolate_signal
 from ferrosight.physics.fine_cells import cell_average
@@ -213,7 +213,7 @@ def fit_sources(
     """Fit every source in its own window, its place followed where it moves to the next voxel.
 
     ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them. ``search``
-    starts from a grid of strengths and positions, otherwise the fit goes on from where the sources are.
+    starts from the best of a grid of strengths and positions, otherwise the fit goes on from where the sources are.
     """
     return _run_fits(data, sources, neighbours, own, _SEARCH if search else _CONTINUE)
 
@@ -381,6 +381,7 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
         weight = np.empty((n_echoes, n), np.float32)
         other = np.empty((n_echoes, n), np.complex64)
         gram = np.empty((N_PARAMETERS, N_PARAMETERS))
+        best = np.empty((N_FOLLOWED, 1 + 3))
         shift = shifts[f].copy()
         centre = centres[f].copy()
         strength = q[f]
@@ -390,14 +391,18 @@ def _fit_many(volumes, model_error, neighbours, own, ratios, table, starts, wind
             if used < 3 * N_BACKGROUND:
                 steps = -1
                 break
+            arrays = (data, other, weight, ratios, table, voxels, basis)
             if attempt == 0 and mode != _CONTINUE:
-                side = 1 if strength > 0 else 0
-                size, chi2 = find_start(data, other, weight, basis, starts[side], ratios[-1], shift)
-                strength = size if side else -size
+                sign = 1.0 if strength > 0 else -1.0
+                n_starts, chi2 = find_starts(data, other, weight, basis, starts[int(sign > 0)], ratios[-1], best)
+                strength = sign * best[0, 0]
+                copy_into(shift, best[0, 1:])
                 steps = 0
                 if mode == _START:
                     break
-            strength, chi2, steps = descend(data, other, weight, ratios, table, voxels, basis, strength, shift, gram)
+                strength, chi2, steps = descend_from_best(*arrays, sign, best[:n_starts], shift, gram)
+            else:
+                strength, chi2, steps = descend(*arrays, strength, shift, gram, MAX_STEPS)
             if steps < 0 or attempt == _MAX_MOVES - 1:
                 break
             moved = False

@@ -30,7 +30,7 @@ from ferrosight.clusters.fit import (
 )
 from ferrosight.clusters.refit import refit_weak
 from ferrosight.clusters.screen import Screener
-from ferrosight.clusters.structure import learn_structure
+from ferrosight.clusters.structure import Structure, learn_structure
 from ferrosight.physics.cluster_signal import SignalTable
 from ferrosight.types import Progress
 
@@ -62,7 +62,7 @@ class SearchResult:
     what the choice of the point spread adds to the covariance of (q, shift), ``lowered`` (n,) by how much it lowered
     χ²; ``residual_map`` (pattern, x, y, z) the screening map once the strong ones were explained; ``n_places`` how
     many places were fitted;
-    ``data`` with its model error learnt.
+    ``data`` with its model error learnt, ``structure`` what the scores are whitened by.
     """
 
     sources: Sources
@@ -75,6 +75,7 @@ class SearchResult:
     residual_map: NDArray[np.float32]
     n_places: int
     data: WindowData
+    structure: Structure
 
 
 def search_sources(
@@ -133,7 +134,17 @@ def search_sources(
     neighbours = draw_neighbours(data, refit.sources.pick(own >= 0))
     spread = neighbour_spread(data, refit.sources, neighbours, own)
     return SearchResult(
-        refit.sources, refit.score, neighbours, own, spread, refit.between, refit.lowered, evidence, n_places, data
+        refit.sources,
+        refit.score,
+        neighbours,
+        own,
+        spread,
+        refit.between,
+        refit.lowered,
+        evidence,
+        n_places,
+        data,
+        structure,
     )
 
 
@@ -217,7 +228,7 @@ def _fit_classes(
     rank = np.arange(len(order)) - np.searchsorted(rows[order], rows[order])
     screens_best = order == np.searchsorted(rows, rows[order])
     chosen = order[((rank < _REFINED) & (started.score[order] > _WORTH_REFINING)) | screens_best]
-    fitted = fit_sources(data, started.pick(chosen), neighbours, search=False)
+    fitted = fit_sources(data, classes.pick(chosen), neighbours, search=True)
     best = np.lexsort((-fitted.score, rows[chosen]))
     at, first = np.unique(rows[chosen][best], return_index=True)
     return fitted.pick(best[first]), at

@@ -34,13 +34,7 @@ from ferrosight.clusters.fit import (
     multiply_neighbour,
     multiply_neighbours,
 )
-from ferrosight.clusters.windows import (
-    N_BACKGROUND,
-    N_PARAMETERS,
-    copy_into,
-    descend,
-    measure_chi2,
-)
+from ferrosight.clusters.windows import MAX_STEPS, N_BACKGROUND, N_PARAMETERS, copy_into, descend, measure_chi2
 
 #: Axes to start from.
 _N_AXES = 18
@@ -218,7 +212,7 @@ def _needs_point(window, ratios, table, b0, voxels, basis, cylinder, q, shift, d
         for v in range(n):
             factor[e, v] *= other[e, v]
     without = measure_chi2(data, factor, weight, ratios, table, voxels, basis, 0.0, moved)
-    left, chi2, steps = descend(data, factor, weight, ratios, table, voxels, basis, q, moved, gram)
+    left, chi2, steps = descend(data, factor, weight, ratios, table, voxels, basis, q, moved, gram, MAX_STEPS)
     return steps >= 0 and abs(left) > _STILL_THERE * abs(q) and (without - chi2) * dof > _NEEDED * chi2
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ferrosight.physics.cluster_signal import Q_MAX, SignalTable, interpolate_signal, interpolate_value
+from ferrosight.physics.cluster_signal import Q_MAX, interpolate_signal, interpolate_value
 
 #: Terms of the background polynomial, real columns of one complex coefficient each.
 N_BACKGROUND = 10
@@ -20,22 +20,12 @@ N_BACKGROUND = 10
 N_PARAMETERS = 4
 #: A source may move this far from its window's middle before the window is cut anew, voxels.
 MAX_SHIFT = 0.66
-_MAX_STEPS = 20
+MAX_STEPS = 20
 #: A step that lowers χ² by less, or by less than this share of it, ends a fit: a tenth of a standard deviation.
 _CONVERGED, _CONVERGED_SHARE = 0.01, 2e-5
 #: So many steps that end at the bound of the shift end a fit too: its window is to be cut anew.
 _AT_BOUND = 2
 _Q_FLOOR = 1e-4
-#: Strengths that a search starts from: the first, at the last echo, stands for every weaker source and those up to so
-#: many times stronger, whose signal is linear in q; the others at the first echo.
-_Q_STARTS = np.array([0.06, 0.25, 1.0, 4.0, 20.0])
-_LINEAR = 8.0
-#: Which of the others are tried at every position (the first only where the linear source would be too strong), and
-#: at how many of the best positions the rest.
-_Q_FIRST = (1, 3)
-_N_POSITIONS = 4
-#: Starting positions: every combination of the voxel's middle and its two faces along each axis.
-START_SHIFTS = np.array([[x, y, z] for x in (0.0, -0.5, 0.5) for y in (0.0, -0.5, 0.5) for z in (0.0, -0.5, 0.5)])
 
 
 def background_basis(voxels: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -285,140 +275,12 @@ def measure_phase_chi2(data, other, weight, ratios, table, voxels, basis, q, shi
     return total
 
 
-def tabulate_starts(table: SignalTable, ratios: NDArray[np.float64]) -> NDArray[np.complex64]:
-    """F at every start (sign, echo, start, voxel), negative sources first; starts run over nodes, then strengths.
+@njit(cache=True, fastmath=True)
+def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gram, most_steps):  # type: ignore[no-untyped-def]
+    """At most so many steps of Levenberg and Marquardt from ``start`` and ``shift`` (changed in place).
 
-    The likelihood has one basin per half voxel: a source between two voxels is lost from a start at either,
-    so the grid holds the middle, faces, edges and corners of the voxel. Levels are the table's nearest.
+    Returns q, χ² and the steps taken (-1: failed).
     """
-    n = len(table.voxels)
-    strengths = [weak_start(float(ratios[-1])), *_Q_STARTS[1:]]
-    signal = np.empty(n, np.complex64)
-    out = np.empty((2, len(ratios), len(START_SHIFTS) * len(strengths), n), np.complex64)
-    for side, sign in enumerate((-1.0, 1.0)):
-        for echo, ratio in enumerate(ratios):
-            for start, (shift, q) in enumerate((shift, q) for shift in START_SHIFTS for q in strengths):
-                interpolate_value(
-                    table.values, table.matrix, table.edges, table.voxels, sign * q * ratio, shift, signal
-                )
-                out[side, echo, start] = signal
-    return out
-
-
-@njit(cache=True, fastmath=True)
-def weak_start(last_ratio):  # type: ignore[no-untyped-def]
-    """The weakest start's q at the first echo; ``last_ratio`` is the last echo's time over the first's."""
-    return _Q_STARTS[0] / last_ratio
-
-
-@njit(cache=True, fastmath=True)
-def find_start(data, other, weight, basis, starts, last_ratio, shift):  # type: ignore[no-untyped-def]
-    """Best |q| over strengths and a grid of sub-voxel positions, and its χ²; sets ``shift``.
-
-    ``starts`` (echo, start, voxel) is one sign's part of ``tabulate_starts``. At every position a weak source's own
-    best strength is known at once, its signal being linear; beside it a strong source is tried, then the best
-    positions at the other strengths.
-    """
-    n = data.shape[1]
-    work = (
-        np.empty(n, np.complex64),
-        np.empty(n, np.complex64),
-        np.empty(N_BACKGROUND, np.complex128),
-        np.empty((N_BACKGROUND, N_BACKGROUND)),
-    )
-    n_strengths = len(_Q_STARTS)
-    weak = weak_start(last_ratio)
-    sizes = np.zeros((len(START_SHIFTS), 2))
-    nothing = _measure_weak(data, other, weight, basis, starts, work, sizes)
-    if nothing < 0.0:
-        return weak, 1e30
-    lowest, best, strength = 1e30, 0, weak
-    at_position = np.empty(len(START_SHIFTS))
-    for position in range(len(START_SHIFTS)):
-        along, norm = sizes[position]
-        by = max(along / norm, 0.1) if norm > 0.0 else 0.1
-        at_position[position] = nothing
-        if by <= _LINEAR:
-            chi2 = nothing - by * (2.0 * along - by * norm)
-            at_position[position] = chi2
-            if chi2 < lowest:
-                lowest, best, strength = chi2, position, by * weak
-        for level in _Q_FIRST:
-            if level == _Q_FIRST[0] and by <= _LINEAR:
-                continue
-            chi2 = _measure_start(data, other, weight, basis, starts, position * n_strengths + level, work)
-            at_position[position] = min(at_position[position], chi2)
-            if chi2 < lowest:
-                lowest, best, strength = chi2, position, _Q_STARTS[level]
-    for position in np.argsort(at_position)[:_N_POSITIONS]:
-        for level in range(1, n_strengths):
-            if level != _Q_FIRST[1]:
-                chi2 = _measure_start(data, other, weight, basis, starts, position * n_strengths + level, work)
-                if chi2 < lowest:
-                    lowest, best, strength = chi2, position, _Q_STARTS[level]
-    copy_into(shift, START_SHIFTS[best])
-    return strength, lowest
-
-
-@njit(cache=True, fastmath=True)
-def _measure_weak(data, other, weight, basis, starts, work, sizes):  # type: ignore[no-untyped-def]
-    """χ² of the background alone, negative where it cannot be fitted; of the change that the weakest start makes at
-    every position, less its part within the background, fills ``sizes`` (position, 2): its product with what the
-    background leaves, and with itself."""
-    factor, residual, coefficients, low = work
-    n = data.shape[1]
-    real = np.empty(n, np.float32)
-    imag = np.empty(n, np.float32)
-    extra = np.empty(N_BACKGROUND, np.complex128)
-    solved = np.empty(N_BACKGROUND, np.complex128)
-    total = 0.0
-    for e in range(data.shape[0]):
-        chi2 = project_background(data[e], other[e], weight[e], basis, residual, coefficients, low)
-        if chi2 < 0.0:
-            return chi2
-        total += chi2
-        for v in range(n):
-            factor[v] = data[e, v] - residual[v]
-        for position in range(len(sizes)):
-            signal = starts[e, position * len(_Q_STARTS)]
-            along, norm = 0.0, 0.0
-            for v in range(n):
-                c, s, f, r, w = factor[v], signal[v], other[e, v], residual[v], weight[e, v]
-                a = (s.real - np.float32(1.0)) * c.real - s.imag * c.imag
-                b = (s.real - np.float32(1.0)) * c.imag + s.imag * c.real
-                along += w * (a * r.real + b * r.imag)
-                norm += w * (a * a + b * b)
-                real[v] = w * (f.real * a + f.imag * b)
-                imag[v] = w * (f.real * b - f.imag * a)
-            for k in range(N_BACKGROUND):
-                extra[k] = complex(dot(basis[k], real), dot(basis[k], imag))
-            copy_into(solved, extra)
-            solve_factor(low, solved)
-            for k in range(N_BACKGROUND):
-                norm -= extra[k].real * solved[k].real + extra[k].imag * solved[k].imag
-            sizes[position, 0] += along
-            sizes[position, 1] += max(norm, 0.0)
-    return total
-
-
-@njit(cache=True, fastmath=True)
-def _measure_start(data, other, weight, basis, starts, start, work):  # type: ignore[no-untyped-def]
-    """χ² of one start; 1e30 where the window holds too little to fit a background."""
-    factor, residual, coefficients, low = work
-    total = 0.0
-    for e in range(data.shape[0]):
-        for v in range(data.shape[1]):
-            factor[v] = other[e, v] * starts[e, start, v]
-        chi2 = project_background(data[e], factor, weight[e], basis, residual, coefficients, low)
-        if chi2 < 0.0:
-            return 1e30
-        total += chi2
-    return total
-
-
-@njit(cache=True, fastmath=True)
-def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gram):  # type: ignore[no-untyped-def]
-    """Levenberg-Marquardt from ``start`` and ``shift`` (changed in place). Returns q, χ² and steps (-1: failed)."""
     gradient = np.empty(N_PARAMETERS)
     new_gram = np.empty((N_PARAMETERS, N_PARAMETERS))
     new_gradient = np.empty(N_PARAMETERS)
@@ -432,7 +294,7 @@ def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gra
         return q, chi2, -1
     damping = 1e-2
     at_bound = 0
-    for count in range(_MAX_STEPS):
+    for count in range(most_steps):
         copy_into(damped, gram)
         for p in range(N_PARAMETERS):
             damped[p, p] += damping * gram[p, p] + 1e-9
@@ -461,7 +323,7 @@ def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gra
             damping *= 5.0
             if damping > 1e4:
                 return q, chi2, count + 1
-    return q, chi2, _MAX_STEPS
+    return q, chi2, most_steps
 
 
 @njit(cache=True, fastmath=True)
