@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from ferrosight.errors import InputError
-from ferrosight.io import read_participants, read_sessions
+from ferrosight.io import output_path, read_participants, read_sessions, read_table
 from ferrosight.study.demo import ComparedSubject, compare_with_truth, run_demo
 from ferrosight.types import CLUSTERS, TRUTH, Table
+from ferrosight.types.schema import TRACKS
 
 
 def make_truth(x_mm: list[float], kinds: list[str]) -> Table:
@@ -135,3 +136,25 @@ def test_the_demo_shows_a_graft_that_fades_and_a_cluster_that_grows(demo):
         iron_of(subjects[name], f"labelled-0{i}") for name, i in (("targeted", 2), ("targeted", 3), ("control", 3))
     ]
     assert all(max(iron) < 1.4 * min(iron) for iron in others)
+
+
+@pytest.mark.slow
+def test_the_growing_subject_alarms_and_the_others_do_not(demo):
+    said = {one.subject: (one.is_identifiable, bool(one.alarm_session)) for one in demo[1].study.subjects}
+    # Cells labelled beforehand share their iron out when they divide: it cannot show growth.
+    assert said == {"graft": (False, False), "targeted": (True, True), "control": (True, False)}
+
+
+@pytest.mark.slow
+def test_every_cluster_that_is_found_at_all_visits_is_one_track(demo):
+    folder, outcome = demo
+    for subject in outcome.subjects:
+        tracks = read_table(TRACKS, output_path(folder / "derivatives", "tracks", subject.name))
+        detected = tracks.where(tracks["measurement"] == "detected")
+        names, counts = np.unique(detected["track_id"], return_counts=True)
+        whole = sum(
+            all(next(m for m in visit.comparison.matches if m.object_id == body).is_found for visit in subject.visits)
+            for body in {match.object_id for visit in subject.visits for match in visit.comparison.matches}
+            if all(any(m.object_id == body for m in visit.comparison.matches) for visit in subject.visits)
+        )
+        assert np.count_nonzero(counts == len(subject.visits)) >= whole, (subject.name, names.tolist())

@@ -30,13 +30,17 @@ def demo(
 
     What was found is compared with what was put in.
     """
+    from ferrosight.cli.show import describe_subject
     from ferrosight.study.demo import run_demo
 
     folder = out or _new_folder(_DEFAULT_FOLDER)
     with show_progress() as on_progress:
         outcome = run_demo(folder, on_progress=on_progress)
+    followed = {one.subject: one for one in outcome.study.subjects}
     for subject in outcome.subjects:
         _show_subject(subject)
+        if subject.name in followed:
+            print(describe_subject(followed[subject.name]), end="\n\n")
     _show_total(outcome.subjects)
     print(
         f"The scans are in {folder / 'bids'}, their truth in {folder / 'truth'}, results in {folder / 'derivatives'}."

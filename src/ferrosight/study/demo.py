@@ -113,10 +113,10 @@ def run_demo(out_dir: Path, *, on_progress: Progress | None = None) -> DemoOutco
     study = run_study(planned, results, options, on_progress=on_progress)
     if study.failed:
         raise InputError(f"the demo's scan {study.failed[0].name} could not be analysed: {study.failed[0].error}")
-    pages = [results / "report.html", *(visit.report for visit in study.visits if visit.report is not None)]
-    return DemoOutcome(
-        study, compare_study(planned, results, out_dir), next((page for page in pages if page.exists()), None)
-    )
+    if study.not_followed:
+        first = study.not_followed[0]
+        raise InputError(f"the demo's subject {first.subject} could not be followed: {first.error}")
+    return DemoOutcome(study, compare_study(planned, results, out_dir), study.report)
 
 
 def choose_options() -> StudyOptions:
