@@ -63,6 +63,10 @@ def test_one_good_visit_ends_with_0_and_a_readable_table(ferrosight, bids_dir, t
     assert "1 of 1 visits analysed" in ended.out
     assert (out / "sub-01" / "sub-01_report.html").stat().st_size > 1000
     assert (out / "sub-01" / "anat" / "sub-01_clusters.tsv").exists()
+    assert "tracks through its visits" in ended.out
+    assert (out / "sub-01" / "sub-01_tracks.tsv").exists()
+    again = ferrosight("run", bids_dir, out, "participant", "--participant-label", "01", "--label", "ferumoxides")
+    assert "nothing has changed" in again.out
     assert _hashes(bids_dir) == before
 
 
@@ -85,6 +89,14 @@ def test_no_visit_that_could_be_analysed_ends_with_2_and_nothing_written(ferrosi
     ended = ferrosight("run", bids_dir, tmp_path / "out", "--participant-label", "02")
     assert ended.code == 2
     assert "error: sub-02_ses-d07: " in ended.err
+    assert "Traceback" not in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_group_level_analyses_nothing_and_says_what_is_missing(ferrosight, bids_dir, tmp_path):
+    ended = ferrosight("run", bids_dir, tmp_path / "out", "group")
+    assert ended.code == 2
+    assert "error: sub-01: it has not been analysed yet; run the participant level." in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "out").exists()
 

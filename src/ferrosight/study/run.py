@@ -64,7 +64,7 @@ def run_study(
     """
     planned = tuple(planned)
     if level == "group":
-        return gather_study(planned, out_dir, options)
+        return gather_study(planned, out_dir, options, on_visit=on_visit)
     runner = _Runner(out_dir, options, Store(output_path(out_dir, "store")), on_progress)
     visits: list[VisitOutcome] = []
     subjects: list[SubjectOutcome] = []
@@ -88,7 +88,11 @@ def run_study(
 
 
 def gather_study(
-    planned: Sequence[PlannedVisit], out_dir: Path, options: StudyOptions, n_cpus: int = 1
+    planned: Sequence[PlannedVisit],
+    out_dir: Path,
+    options: StudyOptions,
+    *,
+    on_visit: Callable[[VisitOutcome | PetOutcome], None] | None = None,
 ) -> StudyOutcome:
     """What became of the visits and subjects so far, read off their files, and the study's own products."""
     store = Store(output_path(out_dir, "store"))
@@ -100,8 +104,11 @@ def gather_study(
             subjects.append(SubjectOutcome(subject, error=work.error))
         elif path.exists():
             subjects.append(SubjectOutcome(subject, path, is_reused=True))
-    study = StudyOutcome(tuple(_recall_outcomes(planned, out_dir, store)), subjects=tuple(subjects))
-    return _write_study(study, planned, out_dir, options, n_cpus)
+    visits = _recall_outcomes(planned, out_dir, store)
+    if on_visit is not None:
+        for outcome in visits:
+            on_visit(outcome)
+    return _write_study(StudyOutcome(tuple(visits), subjects=tuple(subjects)), planned, out_dir, options, 1)
 
 
 def _recall_outcomes(planned: Iterable[PlannedVisit], out_dir: Path, store: Store) -> list[VisitOutcome]:
