@@ -1,6 +1,6 @@
 """PET: is the activity of small spheres right, how many false hot spots are there, and how much less could be seen?
 
-    uv run python benchmarks/pet.py [--seed N] [--full]
+    uv run python benchmarks/pet.py [--seed N] [--full] [--jobs N]
 
 All scans are of the small-animal preset: a mouse with a warm organ, 18F, iterative reconstruction of Poisson counts.
 The point spread is measured in a scan of a point source, as in a laboratory.
@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import math
 import secrets
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, maximum_filter
 from scipy.optimize import minimize
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from _command import OUT, print_table, write_results
 from ferrosight.numerics.intervals import binomial_interval, mean_interval
@@ -69,20 +73,28 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
     parser.add_argument("--full", action="store_true", help="400 and 240 scans with spheres, 1000 empty ones")
+    parser.add_argument("--jobs", type=int, default=1, help="processes; the results do not depend on it")
     options = parser.parse_args()
     print(f"seed {options.seed}")
     start = time.perf_counter()
     rng = np.random.default_rng(options.seed)
     n_forced, n_empty, n_limit = (400, 1000, 240) if options.full else (60, 200, 45)
-    with limit_cpus(1):
+    with limit_cpus(1), ProcessPoolExecutor(options.jobs, initializer=use_one_cpu) as pool:
+
+        def over_scans(measure: Callable[..., Any], n: int, *given: Any) -> list[Any]:
+            """What ``measure`` returns for each of n scans, every one with its own seed."""
+            seeds = [int(seed) for seed in rng.integers(2**31, size=n)]
+            return list(pool.map(functools.partial(measure, response, *given), seeds))
+
         response = calibrate(rng)
         print(f"point spread measured: {', '.join(f'{width:.3f}' for width in response.fwhm_mm)} mm FWHM")
-        forced = [row for _ in range(n_forced) for row in measure_spheres(response, rng)]
+        forced = [row for rows in over_scans(measure_spheres, n_forced) for row in rows]
         print_forced(forced)
-        empty, false, scores, ideal_threshold = scan_empty(response, rng, n_empty)
+        empty, false, scores, ideal_threshold = summarise_empty(over_scans(scan_empty, n_empty))
         print_table(empty)
         threshold = threshold_of(scores, n_empty)
-        limit = [row for _ in range(n_limit) for row in detect_spheres(response, rng, threshold, ideal_threshold)]
+        print(f"thresholds {threshold:.3f}, ideal {ideal_threshold:.3f}", flush=True)
+        limit = [row for rows in over_scans(detect_spheres, n_limit, threshold, ideal_threshold) for row in rows]
         ratios = {name: print_limit(name, group) for name, group in group_places(limit).items()}
     used = {"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)}
     print_table(used)
@@ -166,8 +178,14 @@ def ideal_d_prime(spec: PetSpec, counts: PetCounts, sphere: HotSphere) -> float:
     return float(np.sqrt((signal**2 / counts.prompts).sum()))
 
 
-def measure_spheres(response: PetResponse, rng: np.random.Generator) -> list[dict[str, float]]:
+def use_one_cpu() -> None:
+    """One thread for each process."""
+    threadpool_limits(1)
+
+
+def measure_spheres(response: PetResponse, seed: int) -> list[dict[str, float]]:
     """One scan of five spheres, measured at their places."""
+    rng = np.random.default_rng(seed)
     places = draw_places(rng, 5)
     spheres = []
     for place in places:
@@ -212,22 +230,23 @@ def fill_empty_counts() -> list[PetCounts]:
     return EMPTY_COUNTS
 
 
-def scan_empty(
-    response: PetResponse, rng: np.random.Generator, n: int
-) -> tuple[dict[str, Any], int, list[NDArray[np.float64]], float]:
-    """What is accepted and scored in empty scans; and the ideal observer's threshold there."""
+def scan_empty(response: PetResponse, seed: int) -> tuple[NDArray[np.float64], int, list[float], NDArray[np.float32]]:
+    """Scores, number accepted and number expected of one empty scan; and the ideal observer's map of it."""
     spec = build_pet_spec(PRESET)
     counts = (EMPTY_COUNTS or fill_empty_counts())[0]
-    scores, accepted, expected = [], [], []
-    maps = []
-    for _ in range(n):
-        seed = int(rng.integers(2**31))
-        scan, _ = simulate_pet_scan(spec, seed, counts)
-        found = find_hot_spots(scan, response, PetConfig())
-        scores.append(found.clusters["score"])
-        accepted.append(len(found.accepted))
-        expected.append([float((found.clusters["expected_false"] <= level).sum()) for level in (1.0, 0.1)])
-        maps.append(filter_counts(spec, counts, np.random.default_rng(seed).poisson(counts.prompts)))
+    scan, _ = simulate_pet_scan(spec, seed, counts)
+    found = find_hot_spots(scan, response, PetConfig())
+    expected = [float((found.clusters["expected_false"] <= level).sum()) for level in (1.0, 0.1)]
+    ideal = filter_counts(spec, counts, np.random.default_rng(seed).poisson(counts.prompts))
+    return found.clusters["score"], len(found.accepted), expected, ideal
+
+
+def summarise_empty(
+    scans: list[tuple[NDArray[np.float64], int, list[float], NDArray[np.float32]]],
+) -> tuple[dict[str, Any], int, list[NDArray[np.float64]], float]:
+    """What is accepted and scored in empty scans; and the ideal observer's threshold there."""
+    spec, n = build_pet_spec(PRESET), len(scans)
+    scores, accepted, expected, maps = ([scan[part] for scan in scans] for part in range(4))
     false = int(np.count_nonzero(accepted))
     low, high = binomial_interval(false, n)
     rates = np.array(expected).mean(axis=0)
@@ -275,9 +294,10 @@ def threshold_of(scores: list[NDArray[np.float64]], n: int) -> float:
 
 
 def detect_spheres(
-    response: PetResponse, rng: np.random.Generator, threshold: float, ideal_threshold: float
+    response: PetResponse, threshold: float, ideal_threshold: float, seed: int
 ) -> list[dict[str, float]]:
     """One scan of four small spheres: the multiple of the ideal observer's need, and whether each was found."""
+    rng = np.random.default_rng(seed)
     bare = build_pet_spec(PRESET)
     counts = (EMPTY_COUNTS or fill_empty_counts())[0]
     needed = ideal_threshold + float(norm.ppf(POWER))

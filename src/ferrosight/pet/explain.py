@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ferrosight.pet.fit import Ball, Fit, Fitter, fit_ball
 from ferrosight.pet.noise import PetNoise, measure_noise
-from ferrosight.pet.screen import FILTERS, Screen, find_peaks, screen_image
+from ferrosight.pet.screen import FILTERS, Screen, find_peaks, refine_peaks, screen_image, weigh
 from ferrosight.types.pet import PetResponse
 
 Array = NDArray[np.float64]
@@ -22,10 +22,12 @@ Array = NDArray[np.float64]
 _STRONG = 5.5
 #: A source that fills its neighbourhood raises what places scatter there, and hides behind it. So it also counts as
 #: strong without that, from more than the edges of organs reach, which are raised in the wider windows most.
-_STRONG_ALONE = (12.0, 7.0, 12.0)
+_STRONG_ALONE = (12.0, 7.0, 12.0, 12.0)
 #: Places of one round nearer than this (point spreads) to a stronger one wait until that is explained.
 _WAIT_FWHM = 3.0
 _MAX_ROUNDS = 6
+#: Voxels to either side within which the statistic is interpolated.
+_AROUND = 4
 #: Sources nearer than this (point spreads) to one that is explained already are its own misfit.
 _APART_FWHM = 0.8
 #: Radius, in point spreads, from which a source is wide.
@@ -52,17 +54,17 @@ class Explained:
         return self.fitters[0].noise
 
     def score(self, ball: Ball) -> float:
-        """The screening statistic at a source's place if it were taken off last."""
+        """The screening statistic at a source's place, between voxels, if it were taken off last."""
         ijk = clip_place(ball.ijk, self.screen)
         judged = self.screen.filter_at(ijk)
-        own = self.fitters[0].render([ball])
-        half = np.array(judged.kernel.shape) // 2
-        low, high = np.maximum(ijk - half, 0), np.minimum(ijk + half + 1, own.shape)
-        image = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        kernel = tuple(slice(int(a), int(b)) for a, b in zip(low - ijk + half, high - ijk + half, strict=True))
-        place = tuple(int(n) for n in ijk)
-        amplitude = judged.amplitude_bq[place] + (own[image] * judged.kernel[kernel]).sum()
-        return float(judged.standardise(np.array(amplitude), place))
+        low, high = np.maximum(ijk - _AROUND, 0), np.minimum(ijk + _AROUND + 1, self.screen.z.shape)
+        box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        reach = np.array(judged.kernel.shape) // 2
+        wide = tuple(slice(max(int(a - n), 0), int(b + n)) for a, b, n in zip(low, high, reach, strict=True))
+        own = weigh(self.fitters[0].render([ball])[wide], judged.kernel)
+        inner = tuple(slice(b.start - w.start, b.stop - w.start) for b, w in zip(box, wide, strict=True))
+        z = judged.standardise(judged.amplitude_bq[box] + own[inner], box)
+        return float(refine_peaks(z, (ijk - low)[None])[1][0])
 
     def scatter(self, index: int) -> float:
         """By how much places around a source scatter beyond what noise does, for its window; at least 1."""
@@ -115,8 +117,8 @@ def _measure_strength(screen: Screen) -> Array:
     return np.asarray(np.max([screen.z / _STRONG, *alone], axis=0), dtype=np.float64)
 
 
-def is_apart(ijk: NDArray[np.int_], balls: Sequence[Ball], fitter: Fitter, fwhm: float) -> bool:
-    """Whether a voxel lies farther from every source than its radius and so many point spreads."""
+def is_apart(ijk: NDArray[np.int_] | Array, balls: Sequence[Ball], fitter: Fitter, fwhm: float) -> bool:
+    """Whether a place lies farther from every source than its radius and so many point spreads."""
     least_mm = fwhm * max(fitter.response.fwhm_mm)
     return all(float(np.linalg.norm((ijk - ball.ijk) * fitter.voxel_mm)) >= least_mm + ball.radius_mm for ball in balls)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ferrosight.errors import SidecarError
 from ferrosight.numerics.selection import selected_quantiles
-from ferrosight.pet.explain import Explained, explain_image, is_apart
+from ferrosight.pet.explain import Explained, clip_place, explain_image, is_apart
 from ferrosight.pet.fit import Ball, Fit, fit_ball
 from ferrosight.pet.judge import FLOOR, Tail, acceptance_score, fit_tail, q_values
-from ferrosight.pet.screen import find_peaks
+from ferrosight.pet.screen import find_between, interpolate
 from ferrosight.pet.suv import compute_suv, correct_decay
 from ferrosight.types import PET_CLUSTERS, PET_FORCED, Flag, Table, flag_names, rejects
 from ferrosight.types.config import PetConfig
@@ -51,16 +51,12 @@ def find_hot_spots(scan: PetScan, response: PetResponse, config: PetConfig) -> P
     widths = np.array(response.fwhm_mm) / scan.grid.voxel_mm
     tail = fit_tail(_list_decoys(explained, widths))
     scores = [explained.score(ball) for ball in balls]
-    weak = [
-        peak
-        for peak in find_peaks(explained.screen.z, explained.noise.body, widths, FLOOR)
-        if is_apart(peak, explained.balls, explained.fitters[0], _RESIDUE_FWHM)
-    ]
-    for peak in weak:
-        place = tuple(int(n) for n in peak)
-        scores.append(float(explained.screen.z[place]))
-        balls.append(Ball(peak.astype(np.float64), float(explained.screen.amplitude_bq[place]), 0.0))
-        windows.append(int(explained.screen.choice[place]))
+    for peak, score in zip(*find_between(explained.screen.z, explained.noise.body, widths, FLOOR), strict=True):
+        if not is_apart(peak, explained.balls, explained.fitters[0], _RESIDUE_FWHM):
+            continue
+        scores.append(float(score))
+        balls.append(Ball(peak, float(interpolate(explained.screen.amplitude_bq, peak[None])[0]), 0.0))
+        windows.append(int(explained.screen.choice[tuple(clip_place(peak, explained.screen))]))
         fits.append(None)
     expected = tail.expected_false(np.array(scores))
     for index in range(len(explained.balls), len(balls)):
@@ -130,9 +126,9 @@ def _prepare_image(scan: PetScan) -> tuple[Array, float, list[str]]:
 def _list_decoys(explained: Explained, widths: Array) -> Array:
     """The statistic's minima, turned over, away from what was explained."""
     screen = explained.screen
-    places = find_peaks(-screen.z, explained.noise.body, widths, FLOOR)
-    kept = [place for place in places if is_apart(place, explained.balls, explained.fitters[0], _DECOY_FWHM)]
-    return np.array([-screen.z[tuple(place)] for place in kept], dtype=np.float64)
+    places, depths = find_between(-screen.z, explained.noise.body, widths, FLOOR)
+    kept = [is_apart(place, explained.balls, explained.fitters[0], _DECOY_FWHM) for place in places]
+    return np.asarray(depths[np.array(kept, dtype=np.bool_)])
 
 
 def _judge(

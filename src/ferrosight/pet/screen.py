@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import fftn, ifftn
 from scipy.linalg import cho_factor, cho_solve
-from scipy.ndimage import gaussian_filter, maximum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter, spline_filter, uniform_filter
 from scipy.signal import oaconvolve
 
 from ferrosight.pet.noise import PetNoise, correlation_matrix, correlation_spectrum
@@ -27,11 +27,16 @@ from ferrosight.types.pet import PetResponse
 
 Array = NDArray[np.float64]
 #: Windows (radius in point spreads) and terms of their background that are chosen from; the first is for wide sources.
-FILTERS = ((3.5, 10), (2.5, 10), (2.5, 4))
-#: Range over which places are asked how much they scatter, in point spreads (edges of a box).
-_NEIGHBOURHOOD_FWHM = 5.0
+FILTERS = ((3.5, 10), (2.5, 10), (2.5, 4), (3.5, 4))
+#: Places in a box of the first width, without a box of the second about the middle (point spreads), are asked how much
+#: they scatter: a source must not raise what it is measured against.
+_NEIGHBOURHOOD_FWHM, _OWN_FWHM = 7.0, 3.0
+#: What all places of a kind scatter counts as much as this share of the inner box.
+_COMMON_SHARE = 0.25
 #: Kinds of places by how near they are to edges, and the range over which edges are asked for, in point spreads.
 _N_KINDS, _EDGE_FWHM = 5, 2.5
+#: Steps from a voxel's middle at which the statistic is asked for between voxels, per axis.
+_STEPS = (-0.5, -0.25, 0.0, 0.25, 0.5)
 #: Places never scatter less than this share of what the noise's correlation says.
 _LEAST_SCATTER = 0.7
 #: Places beyond this many of their neighbours' standard deviations do not count in that.
@@ -48,7 +53,7 @@ class Filtered:
     unit_err_bq: Array
     scatter: Array
 
-    def standardise(self, amplitude_bq: Array, place: tuple[int, ...] | slice) -> Array:
+    def standardise(self, amplitude_bq: Array, place: tuple[int, ...] | tuple[slice, ...] | slice) -> Array:
         """The statistic of an amplitude at a place."""
         return np.asarray(_straighten(amplitude_bq / self.unit_err_bq[place], self.skewness) / self.scatter[place])
 
@@ -117,14 +122,15 @@ def _filter_image(
     n_background: int,
 ) -> Filtered:
     kernel = _matched_kernel(noise, voxel_mm, response, radius_fwhm, n_background)
-    amplitude = _weigh(image, kernel)
+    amplitude = weigh(image, kernel)
     # The window's voxels have noise of their own strengths: as much as each weighs.
     weights = kernel**2 / (kernel**2).sum()
-    mean_variance = _weigh(noise.sigma**2, weights)
+    mean_variance = weigh(noise.sigma**2, weights)
     error = np.sqrt(np.maximum(mean_variance, 1e-12 * float(mean_variance.max())) * _variance(kernel, noise))
+    error *= border_errors(image.shape, kernel, noise)
     skewness = _output_skewness(kernel, noise)
     z = _straighten(np.where(noise.body, amplitude / error, 0.0), skewness)
-    scatter = np.maximum(_scatter(z, noise.body, kinds, np.array(response.fwhm_mm) / voxel_mm), _LEAST_SCATTER)
+    scatter = np.maximum(measure_scatter(z, noise.body, kinds, np.array(response.fwhm_mm) / voxel_mm), _LEAST_SCATTER)
     return Filtered(kernel, skewness, amplitude, error, scatter)
 
 
@@ -139,12 +145,63 @@ def find_peaks(z: Array, inside: NDArray[np.bool_], fwhm_voxels: Array, least: f
     return np.asarray(places[np.argsort(-z[highest], kind="stable")])
 
 
-def _weigh(image: Array, kernel: Array) -> Array:
+def find_between(z: Array, inside: NDArray[np.bool_], fwhm_voxels: Array, least: float) -> tuple[Array, Array]:
+    """Fractional voxels (n, 3) and heights (n,) of the peaks of at least ``least``, highest first.
+
+    A point half-way between voxels shows up to a quarter less at the nearest of them.
+    """
+    places, heights = refine_peaks(z, find_peaks(z, inside, fwhm_voxels, 0.75 * least))
+    # Voxels that are exactly as high lead to the same place.
+    first = np.unique(places, axis=0, return_index=True)[1]
+    places, heights = places[first], heights[first]
+    order = np.argsort(-heights, kind="stable")
+    order = order[heights[order] >= least]
+    return places[order], heights[order]
+
+
+def refine_peaks(z: Array, peaks: NDArray[np.int_]) -> tuple[Array, Array]:
+    """Where within half a voxel of each of ``peaks`` (n, 3) the cubic spline through z is highest, and how high."""
+    steps = np.stack(np.meshgrid(_STEPS, _STEPS, _STEPS, indexing="ij"), axis=-1).reshape(-1, 3)
+    places = np.asarray(peaks, dtype=np.float64)[:, None] + steps
+    heights = interpolate(z, places.reshape(-1, 3)).reshape(len(peaks), len(steps))
+    best = heights.argmax(axis=1) if len(peaks) else np.zeros(0, np.int_)
+    numbers = np.arange(len(peaks))
+    return places[numbers, best], heights[numbers, best]
+
+
+def interpolate(image: Array, places: Array) -> Array:
+    """An image's cubic spline at fractional voxels (n, 3)."""
+    return np.asarray(map_coordinates(spline_filter(image, order=3), places.T, order=3, prefilter=False))
+
+
+def weigh(image: Array, kernel: Array) -> Array:
     """Sum of the image under the kernel at every voxel; the image goes on mirrored beyond its borders."""
     reach = [min(n // 2, size - 1) for n, size in zip(kernel.shape, image.shape, strict=True)]
     padded = np.pad(image, [(n, n) for n in reach], mode="reflect")
     inner = tuple(slice(n, n + size) for n, size in zip(reach, image.shape, strict=True))
     return np.asarray(oaconvolve(padded, kernel[::-1, ::-1, ::-1], mode="same")[inner])
+
+
+def border_errors(shape: tuple[int, ...], kernel: Array, noise: PetNoise) -> Array:
+    """By how much the mirrored image raises the error of the kernel's output near its borders, (x, y, z)."""
+    inner = _variance(kernel, noise)
+    out = np.ones(shape)
+    for axis, (size, length) in enumerate(zip(shape, kernel.shape, strict=True)):
+        moved = np.moveaxis(kernel, axis, 0)
+        half = min(length // 2, size - 1)
+        profile = np.ones(size)
+        held = np.flatnonzero(noise.body.any(axis=tuple(a for a in range(3) if a != axis)))
+        if held[0] >= half and held[-1] < size - half:
+            continue
+        for depth in range(min(half, size)):
+            # What lies beyond the border is weighed with its mirror image inside.
+            folded = moved[length // 2 - depth :].copy()
+            beyond = moved[length // 2 - half : length // 2 - depth][::-1]
+            folded[1 : 1 + len(beyond)] += beyond[: len(folded) - 1]
+            share = math.sqrt(_variance(np.moveaxis(folded, 0, axis), noise) / inner)
+            profile[[depth, size - 1 - depth]] = np.maximum(profile[[depth, size - 1 - depth]], share)
+        out *= profile.reshape([-1 if a == axis else 1 for a in range(3)])
+    return out
 
 
 def _matched_kernel(
@@ -193,16 +250,29 @@ def _straighten(z: Array, skewness: float) -> Array:
     return np.asarray(straight + (z - inside) * (1 - 0.8))
 
 
-def _scatter(z: Array, inside: NDArray[np.bool_], kinds: NDArray[np.int8], fwhm_voxels: Array) -> Array:
-    """Root mean square of the statistic over places of the same kind around each, strong ones clipped."""
-    size = [max(int(n), 3) for n in np.round(_NEIGHBOURHOOD_FWHM * fwhm_voxels)]
+def measure_scatter(z: Array, inside: NDArray[np.bool_], kinds: NDArray[np.int8], fwhm_voxels: Array) -> Array:
+    """Root mean square of the statistic over places of the same kind around each, strong ones clipped.
+
+    Never less than over all places of the kind.
+    """
+    # Odd, so that both boxes have the same middle.
+    wide, own = ([max(int(n), 1) | 1 for n in np.round(f * fwhm_voxels)] for f in (_NEIGHBOURHOOD_FWHM, _OWN_FWHM))
+
+    def add_up(image: Array) -> Array:
+        outer, inner = (uniform_filter(image, size, mode="constant") * math.prod(size) for size in (wide, own))
+        return np.asarray(np.maximum(outer - inner, 0.0))
+
     level = np.ones_like(z)
     groups = [inside & (kinds == kind) for kind in range(_N_KINDS)]
-    weights = [uniform_filter(same.astype(np.float64), size, mode="constant")[same] for same in groups]
+    weights = [add_up(same.astype(np.float64))[same] for same in groups]
+    common = _COMMON_SHARE * math.prod(own)
     for _ in range(2):
         square = np.clip(z, -_CLIP * level, _CLIP * level) ** 2
         for same, weight in zip(groups, weights, strict=True):
-            level[same] = np.sqrt(uniform_filter(np.where(same, square, 0.0), size, mode="constant")[same] / weight)
+            if same.any():
+                mean = float(square[same].mean())
+                around = add_up(np.where(same, square, 0.0))[same]
+                level[same] = np.sqrt(np.maximum((around + common * mean) / (weight + common), mean))
     return level
 
 
