@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from ferrosight.simulate.micrographs import MicrographSpec, simulate_micrograph
+from ferrosight.simulate.micrographs import BodySpec, MicrographSpec, simulate_body, simulate_micrograph
 
 SMALL = MicrographSpec(shape=(240, 300), unevenness=0.0)
 
@@ -43,3 +45,18 @@ def test_more_layers_are_more_particles_and_the_same_seed_the_same_picture() -> 
     _, n_two = simulate_micrograph(dataclasses.replace(SMALL, layers=0.6), np.random.default_rng(4))
     assert (one == again).all()
     assert n_two > n_one
+
+
+def test_a_body_holds_its_particles_and_a_neighbour_does_not() -> None:
+    for neighbour in (math.inf, 5.0):
+        _, covered, inside = simulate_body(BodySpec(neighbour=neighbour), np.random.default_rng(4))
+        assert (covered & inside).any()
+        assert (covered & ~inside).any() == math.isfinite(neighbour)
+
+
+def test_membranes_are_darker_than_what_lies_between() -> None:
+    rng = np.random.default_rng(5)
+    image, covered, inside = simulate_body(BodySpec(inner=0.12, n_vesicles=0, grain=0.0), rng)
+    rim = inside & ~ndimage.binary_erosion(inside)
+    assert image[rim].max() < 0.65 < np.median(image[~covered])
+    assert inside.sum() == pytest.approx(math.pi * 43**2, rel=0.4)

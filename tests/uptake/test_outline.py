@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ferrosight.simulate.micrographs import BodySpec, simulate_body
 from ferrosight.uptake.density import Density, measure_density
 from ferrosight.uptake.outline import _find_closed_path, find_outlines, trace_rim
 
@@ -77,3 +78,27 @@ def test_a_drawn_bodys_rim_encloses_it() -> None:
     assert rim.area_nm2 == 50 * 80 * NM**2
     assert rim.vertices[:, 0].min() == pytest.approx(99.5)
     assert rim.outside == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("spec", "has_rival"),
+    [
+        (BodySpec(), False),
+        (BodySpec(neighbour=4.0), False),
+        (BodySpec(inner=0.12), True),
+        (BodySpec(inner=0.06), True),
+    ],
+    ids=["alone", "a neighbour's aggregate", "an inner membrane", "a faint inner membrane"],
+)
+def test_the_outer_membrane_is_the_bodys_and_another_boundary_is_said(spec: BodySpec, has_rival: bool) -> None:
+    rng = np.random.default_rng(17)
+    ratios, rivals = [], []
+    for _ in range(5):
+        image, covered, inside = simulate_body(spec, rng)
+        density = measure_density(image, np.zeros(image.shape, bool), 5.0)
+        outline = find_outlines(density, covered, covered)[0]
+        ratios.append(outline.area_nm2 / (inside.sum() * 25.0))
+        rivals.append(outline.rival > 0.3)
+    assert ratios == pytest.approx([1.0] * 5, abs=0.15)
+    assert sum(rivals) >= 4 if has_rival else sum(rivals) <= 1

@@ -63,6 +63,60 @@ def simulate_micrograph(spec: MicrographSpec, rng: np.random.Generator) -> tuple
     return image.astype(np.float32), len(rows)
 
 
+@dataclass(frozen=True)
+class BodySpec:
+    """A lysosome in tissue, coarse; lengths in pixels.
+
+    ``inner`` is the darkness of a membrane within, at half of the way to the outer one (0: none), around all particles;
+    ``neighbour`` how far outside the outer membrane an aggregate of another body begins (infinite: there is none); it
+    holds ``neighbour_share`` as much as the body's own; ``n_vesicles`` is how many other membranes lie around.
+    """
+
+    shape: tuple[int, int] = (170, 190)
+    membrane: float = 0.12
+    inner: float = 0.0
+    neighbour: float = math.inf
+    neighbour_share: float = 0.05
+    n_vesicles: int = 6
+    grain: float = 0.02
+
+
+def simulate_body(
+    spec: BodySpec, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A picture (row, column; 0 to 1), where particles cover it, and what lies inside the outer membrane.
+
+    The membrane is an ellipse that waves a little; particles are patches, well inside. Vesicles are rings elsewhere.
+    """
+    rows, columns = np.mgrid[: spec.shape[0], : spec.shape[1]].astype(np.float64)
+    middle = np.array(spec.shape) / 2 + rng.uniform(-6, 6, 2)
+    half = rng.uniform(36, 50, 2)
+    turn = np.arctan2((rows - middle[0]) / half[0], (columns - middle[1]) / half[1])
+    wave = 1 + 0.04 * np.cos(2 * turn + rng.uniform(0, 6)) + 0.03 * np.cos(3 * turn + rng.uniform(0, 6))
+    away = np.hypot((rows - middle[0]) / half[0], (columns - middle[1]) / half[1]) / wave
+    width = half.mean()
+    light = 0.7 - spec.membrane * np.exp(-0.5 * ((away - 1) * width / 1.5) ** 2)
+    light -= spec.inner * np.exp(-0.5 * ((away - 0.55) * width / 1.5) ** 2)
+    covered = np.zeros(spec.shape, bool)
+    reach = 0.3 if spec.inner else 0.6
+    for _ in range(5):
+        at, out = rng.uniform(0, 2 * math.pi), reach * math.sqrt(rng.random())
+        place = middle + out * half * (math.sin(at), math.cos(at))
+        covered |= np.hypot(rows - place[0], columns - place[1]) < rng.uniform(4, 7)
+    for _ in range(spec.n_vesicles):
+        place, radius = rng.uniform((0, 0), spec.shape), rng.uniform(8, 20)
+        ring = np.hypot(rows - place[0], columns - place[1])
+        seen = np.exp(-0.5 * ((ring - radius) / 1.5) ** 2) * (away > 1.1)
+        light -= 0.7 * spec.membrane * seen
+    if math.isfinite(spec.neighbour):
+        at, radius = rng.uniform(0, 2 * math.pi), math.sqrt(spec.neighbour_share * covered.sum() / math.pi)
+        place = middle + (half + spec.neighbour + radius) * (math.sin(at), math.cos(at))
+        covered |= np.hypot(rows - place[0], columns - place[1]) < radius
+    light = np.where(covered, 0.2, light)
+    light += spec.grain * ndimage.gaussian_filter(rng.normal(size=spec.shape), 0.7)
+    return np.clip(light, 0, 1).astype(np.float32), covered, away < 1
+
+
 def _place_particles(
     spec: MicrographSpec, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -63,6 +63,8 @@ MICROGRAPH_REMARKS = {
     "particles_unresolved": "Single particles are narrower than four pixels: areas are given, numbers are not.",
     "particle_size_unsure": "Fewer than twenty single particles stand apart, so that their size is unsure.",
     "outline_uncertain": "Other weightings of the same evidence give outlines whose areas differ by more than 12 %.",
+    "outline_rival": "Another closed line, about as good, has an area that differs by over 30 %: another membrane, "
+    "or a neighbour's particles; check it, and draw it where it is wrong.",
     "outline_weak": "Little of a membrane was found along the outline; check it, and draw it where it is wrong.",
     "outline_leaves_image": "The body reaches beyond the image.",
     "outline_edited": "The outline was drawn by hand; its area has no error.",

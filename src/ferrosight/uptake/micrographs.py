@@ -27,6 +27,8 @@ _AGREEMENT = 0.03
 _CHOICES = ((0.7, 1.0), (1.4, 1.0), (1.0, 0.6), (1.0, 1.4))
 #: Outlines less sure than this are marked. Set on the micrographs that the method was made on.
 _MOST_OUTLINE_ERR, _LEAST_STRENGTH, _MOST_OUTSIDE = 0.12, 3.7, 0.02
+#: A closed line whose area differs by more than this share is another boundary, and no jitter of this one.
+_RIVAL = 0.3
 
 
 @dataclass(frozen=True)
@@ -253,6 +255,7 @@ class _Rows:
             "outline_edited": drawn,
             "particles_edited": self.drawn.particles is not None,
             "outline_uncertain": not drawn and outline.area_err_nm2 > _MOST_OUTLINE_ERR * outline.area_nm2,
+            "outline_rival": not drawn and outline.rival > _RIVAL,
             "outline_weak": not drawn and outline.strength < _LEAST_STRENGTH,
             "outline_leaves_image": outline.outside > _MOST_OUTSIDE,
         }

@@ -32,6 +32,9 @@ _GAPS_NM = (240.0, 120.0, 60.0, 30.0, 15.0)
 #: A wider gap is taken unless its outline is worse than the best by more than this share.
 _TOLERANCE = 0.15
 _MOST_OUTSIDE = 0.02
+#: A membrane around the outline, at least this many units outside of it all the way and with at least this share of its
+#: evidence, is the body's own: the outermost of several.
+_APART, _OUTER_SHARE = 12, 0.9
 #: A further body holds at least this share of the particles' area of the first.
 _LEAST_SHARE = 0.1
 _MOST_BODIES = 20
@@ -43,6 +46,8 @@ class Outline:
 
     ``area_err_nm2`` is the spread of the areas that other weightings of the same evidence give, ``strength`` the mean
     evidence along the outline in robust standard deviations, ``outside`` the share of it beyond the image's edge.
+    ``rival`` is the largest relative difference of area to any closed line that is as good an outline: under another
+    weighting, or with or without a few particles near by.
     """
 
     inside: NDArray[np.bool_]
@@ -51,6 +56,7 @@ class Outline:
     area_err_nm2: float
     strength: float
     outside: float
+    rival: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,14 +100,15 @@ def find_outlines(density: Density, covered: NDArray[np.bool_], dark: NDArray[np
     found: list[Outline] = []
     most = 0.0
     while len(found) < _MOST_BODIES:
-        path = _find_best(scene, left)
-        if path is None:
+        candidates = _find_candidates(scene, left)
+        if not candidates:
             break
+        path = candidates[0]
         amount = float((path.inside & left).sum())
         if amount < _LEAST_SHARE * most:
             break
         most = max(most, amount)
-        found.append(_describe(scene, density, left, path))
+        found.append(_describe(scene, density, left, candidates))
         left &= ~path.inside
     return tuple(found)
 
@@ -147,8 +154,13 @@ def _prepare_scene(density: Density, covered: NDArray[np.bool_], dark: NDArray[n
     return _Scene(image, particles, nm / scale, scale)
 
 
-def _find_best(scene: _Scene, left: NDArray[np.bool_]) -> _Path | None:
-    """The outline of the largest group, over the widest gap that does not make it worse."""
+def _find_candidates(scene: _Scene, left: NDArray[np.bool_]) -> list[_Path]:
+    """Outlines of the largest group, the best first; the others hold nearly the same particles and are nearly as good.
+
+    The group is that of the widest gap that does not make the outline worse. Particles at its rim that are too few to
+    be a body do not decide: with or without them, whichever outline has more evidence is taken. Where another membrane
+    as good lies around that, the outer one is the body's.
+    """
     paths: list[_Path] = []
     groups: list[NDArray[np.bool_]] = []
     for gap in _GAPS_NM:
@@ -159,9 +171,15 @@ def _find_best(scene: _Scene, left: NDArray[np.bool_]) -> _Path | None:
         paths.append(_trace(scene, group, _Weights()))
     usable = [path for path in paths if path.outside <= _MOST_OUTSIDE] or paths
     if not usable:
-        return None
+        return []
     best = max(path.strength for path in usable)
-    return next(path for path in usable if path.strength >= best - _TOLERANCE * abs(best))
+    good = [path for path in usable if path.strength >= best - _TOLERANCE * abs(best)]
+    amounts = [int((path.inside & left).sum()) for path in good]
+    alike = [path for path, amount in zip(good, amounts, strict=True) if amount >= (1 - _LEAST_SHARE) * amounts[0]]
+    alike.sort(key=lambda path: -path.strength)
+    outer = _trace_outer(scene, left & alike[0].inside, alike[0])
+    is_membrane = outer.outside <= _MOST_OUTSIDE and outer.strength >= _OUTER_SHARE * alike[0].strength
+    return [outer, *alike] if is_membrane else alike
 
 
 def _largest_group(particles: NDArray[np.bool_], reach: float) -> NDArray[np.bool_] | None:
@@ -178,9 +196,10 @@ def _largest_group(particles: NDArray[np.bool_], reach: float) -> NDArray[np.boo
     return np.asarray(particles & (labels == 1 + int(sizes.argmax())), dtype=bool)
 
 
-def _describe(scene: _Scene, density: Density, left: NDArray[np.bool_], path: _Path) -> Outline:
+def _describe(scene: _Scene, density: Density, left: NDArray[np.bool_], candidates: list[_Path]) -> Outline:
     from skimage.transform import resize
 
+    path, *others = candidates
     held = left & path.inside
     areas = [float(_trace(scene, held, weights).inside.sum()) for weights in _VARIANTS]
     area = float(path.inside.sum())
@@ -188,7 +207,8 @@ def _describe(scene: _Scene, density: Density, left: NDArray[np.bool_], path: _P
     inside = resize(path.inside.astype(np.float64), density.light.shape, order=1) > 0.5
     vertices = np.column_stack([path.rows, path.columns]) / scene.scale
     unit2 = scene.unit_nm**2
-    return Outline(inside, vertices, area * unit2, error * unit2, path.strength, path.outside)
+    rival = max(abs(other / area - 1) for other in (*areas, *(float(one.inside.sum()) for one in others)))
+    return Outline(inside, vertices, area * unit2, error * unit2, path.strength, path.outside, rival)
 
 
 def _trace(scene: _Scene, group: NDArray[np.bool_], weights: _Weights) -> _Path:
@@ -202,7 +222,14 @@ def _trace(scene: _Scene, group: NDArray[np.bool_], weights: _Weights) -> _Path:
     return path
 
 
-def _trace_from(scene: _Scene, group: NDArray[np.bool_], centre: NDArray[np.float64], weights: _Weights) -> _Path:
+def _trace_from(
+    scene: _Scene,
+    group: NDArray[np.bool_],
+    centre: NDArray[np.float64],
+    weights: _Weights,
+    beyond: NDArray[np.float64] | None = None,
+) -> _Path:
+    """The best path round ``centre``; ``beyond`` a radius at each angle, where that is given."""
     image = scene.image
     angles = np.arange(_N_ANGLES) * 2 * math.pi / _N_ANGLES
     n_radii = min(_MOST_RADIUS, math.ceil(math.hypot(*image.shape)))
@@ -216,6 +243,8 @@ def _trace_from(scene: _Scene, group: NDArray[np.bool_], centre: NDArray[np.floa
     held = _sample(group.astype(np.float64), rows, columns) > 0.5
     last = np.where(held.any(axis=1), n_radii - 1 - held[:, ::-1].argmax(axis=1), 0)
     score[radii < np.maximum(last, 3)[:, None]] = -1e3
+    if beyond is not None:
+        score = np.where(radii < beyond[:, None] + _APART, -1e3, score)
     path = _find_closed_path(score, weights.bend)
     at = np.arange(_N_ANGLES)
     path_rows, path_columns = centre[0] + np.sin(angles) * path, centre[1] + np.cos(angles) * path
@@ -228,6 +257,17 @@ def _trace_from(scene: _Scene, group: NDArray[np.bool_], centre: NDArray[np.floa
         float(np.average(score[at, path], weights=lengths)),
         float(np.average(outside[at, path], weights=lengths)),
     )
+
+
+def _trace_outer(scene: _Scene, group: NDArray[np.bool_], path: _Path) -> _Path:
+    """The best path that lies outside of ``path`` all the way."""
+    centre = np.array(ndimage.center_of_mass(path.inside))
+    angles = np.arctan2(path.rows - centre[0], path.columns - centre[1])
+    order = np.argsort(angles)
+    radii = np.hypot(path.rows - centre[0], path.columns - centre[1])[order]
+    wanted = np.arange(_N_ANGLES) * 2 * math.pi / _N_ANGLES
+    beyond = np.interp(wanted, angles[order], radii, period=2 * math.pi)
+    return _trace_from(scene, group, centre, _Weights(), beyond)
 
 
 def _score_edges(
