@@ -32,9 +32,9 @@ _GAPS_NM = (240.0, 120.0, 60.0, 30.0, 15.0)
 #: A wider gap is taken unless its outline is worse than the best by more than this share.
 _TOLERANCE = 0.15
 _MOST_OUTSIDE = 0.02
-#: A membrane around the outline, at least this many units outside of it all the way and with at least this share of its
-#: evidence, is the body's own: the outermost of several.
-_APART, _OUTER_SHARE = 12, 0.9
+#: A membrane around the outline, at least this many units outside of it all the way, is the body's own where it has
+#: the same evidence, to within this share of it, and a rival where it has nearly as much.
+_APART, _SAME, _NEARLY = 12, 0.97, 0.9
 #: A further body holds at least this share of the particles' area of the first.
 _LEAST_SHARE = 0.1
 _MOST_BODIES = 20
@@ -178,8 +178,9 @@ def _find_candidates(scene: _Scene, left: NDArray[np.bool_]) -> list[_Path]:
     alike = [path for path, amount in zip(good, amounts, strict=True) if amount >= (1 - _LEAST_SHARE) * amounts[0]]
     alike.sort(key=lambda path: -path.strength)
     outer = _trace_outer(scene, left & alike[0].inside, alike[0])
-    is_membrane = outer.outside <= _MOST_OUTSIDE and outer.strength >= _OUTER_SHARE * alike[0].strength
-    return [outer, *alike] if is_membrane else alike
+    if outer.outside > _MOST_OUTSIDE or outer.strength < _NEARLY * alike[0].strength:
+        return alike
+    return [outer, *alike] if outer.strength >= _SAME * alike[0].strength else [*alike, outer]
 
 
 def _largest_group(particles: NDArray[np.bool_], reach: float) -> NDArray[np.bool_] | None:
