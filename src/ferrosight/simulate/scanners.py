@@ -59,12 +59,19 @@ class Preset:
     ) -> ScanSpec:
         """The scan of a subject, drawn from ``seed``, ``day`` days after labelling; before day 0 nothing is labelled.
 
-        ``shape`` cuts the field of view, tissue included, and puts the same share of everything into it. ``course``
-        is what becomes of clusters, as in ``draw_course``.
+        ``shape`` cuts the field of view, tissue included, and puts the same share of everything into it; the field
+        is as steep as in the full one. ``course`` is what becomes of clusters, as in ``draw_course``.
         """
         size = self.scan.shape if shape is None else shape
         share = float(np.prod(size) / np.prod(self.scan.shape))
-        spec = replace(self.scan, shape=size, affine=build_affine(size, self.voxel_mm, self.rotation_deg))
+        # Background maps are waves as long as the image.
+        shorter = max(n / full for n, full in zip(size, self.scan.shape, strict=True))
+        spec = replace(
+            self.scan,
+            shape=size,
+            affine=build_affine(size, self.voxel_mm, self.rotation_deg),
+            background_hz=self.scan.background_hz * min(shorter, 1.0),
+        )
         content_seed, motion_seed = np.random.SeedSequence(seed).spawn(2)
         spec = draw_sources(spec, self.content, share, content_seed, day, course)
         if not self.motion_mm:
