@@ -33,7 +33,7 @@ _N_POSITIONS = 4
 #: Starting positions: every combination of the voxel's middle and its two faces along each axis.
 START_SHIFTS = np.array([[x, y, z] for x in (0.0, -0.5, 0.5) for y in (0.0, -0.5, 0.5) for z in (0.0, -0.5, 0.5)])
 #: At most so many starts are followed, those that explain at least this share of what the best one does, for so many
-#: steps. Of dipoles of d' 6 to 12 fewer than 3 % then miss the best optimum of all 27 starts (1 start: 9 %).
+#: steps. Of dipoles of d' 8 and 12 then 3 and 2 % miss the best optimum of all 27 starts (from one start 11 and 5 %).
 N_FOLLOWED = 5
 _WORTH_FOLLOWING = 0.6
 _FIRST_STEPS = 3
