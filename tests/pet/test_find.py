@@ -93,7 +93,6 @@ def test_forced_activities_are_unbiased(forced: tuple[list[np.ndarray], list[np.
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="two standard errors hold 91 % of the truths in benchmarks/pet.py, not 95 %")
 def test_forced_activities_have_right_errors(forced: tuple[list[np.ndarray], list[np.ndarray]]) -> None:
     """Of 50 with right errors, fewer than 44 lie within two standard errors in 4 % of all cases."""
     assert np.count_nonzero(np.abs(forced[0]) < 1.96) >= 44
