@@ -98,6 +98,21 @@ def test_the_group_level_writes_the_same_page_as_the_whole_run(study_dir, tmp_pa
 
 
 @pytest.mark.usefixtures("stages")
+@pytest.mark.parametrize(
+    ("description", "title"),
+    [
+        ('{"Name": "Twelve <mice>", "BIDSVersion": "1.9.0"}', "Twelve &lt;mice&gt;"),
+        ("[1", "followed"),
+        ("{}", "followed"),
+    ],
+)
+def test_the_study_is_called_what_it_calls_itself(study_dir, tmp_path, description, title):
+    (study_dir / "dataset_description.json").write_text(description, encoding="utf-8")
+    run(study_dir, tmp_path / "out")
+    assert re.search(rf"<h1[^>]*>\s*{title}\s*</h1>", (tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.mark.usefixtures("stages")
 def test_the_kind_of_study_comes_from_the_option_then_from_participants(study_dir, tmp_path):
     unsaid = dataclasses.replace(OPTIONS, study_kind=None)
     (subject,) = run(study_dir, tmp_path / "unsaid", unsaid).subjects

@@ -115,7 +115,17 @@ def finish_study(
     bids_dir = planned[0].files.bids_dir
     lines = [_tell_line(bids_dir, subject, of_subject, out_dir) for subject, of_subject in outcomes.items()]
     provenance = describe_run(options.config, options.label, options.iron_per_cell, n_cpus)
-    return write_study_page(out_dir, bids_dir.resolve().name, lines, provenance)
+    return write_study_page(out_dir, _find_title(bids_dir), lines, provenance)
+
+
+def _find_title(bids_dir: Path) -> str:
+    """What the data set calls itself; its folder where it says nothing."""
+    try:
+        content = json.loads((bids_dir / "dataset_description.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = None
+    name = content.get("Name") if isinstance(content, dict) else None
+    return name.strip() if isinstance(name, str) and name.strip() else bids_dir.resolve().name
 
 
 def _tell_line(bids_dir: Path, subject: str, outcomes: Sequence[VisitOutcome], out_dir: Path) -> SubjectLine:

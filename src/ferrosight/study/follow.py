@@ -251,7 +251,8 @@ def _note_linking(visits: Sequence[SeenVisit], track_set: TrackSet) -> list[str]
             f"their {n} accepted clusters are tracks of their own without a place, and no track was measured there."
         )
     if n_false := int(np.count_nonzero(track_set.track < 0)):
-        notes.append(f"{n_false} accepted clusters are more likely false, given the other visits: they have no track.")
+        are, they = ("cluster is", "it has") if n_false == 1 else ("clusters are", "they have")
+        notes.append(f"{n_false} accepted {are} more likely false, given the other visits: {they} no track.")
     return notes
 
 
