@@ -23,6 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         numba.set_num_threads(1)
         threadpool_limits(limits=1, user_api="blas")
+    else:
+        # Libraries of linear algebra that are loaded later would begin with a thread per core, each waiting busily.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(scope="session")
