@@ -45,7 +45,7 @@ def test_wrong_usage_ends_with_2(ferrosight, arguments):
     assert "Traceback" not in ended.err
 
 
-@pytest.mark.parametrize("option", ["--study-kind", "--alpha", "--scheduler"])
+@pytest.mark.parametrize("option", ["--scheduler"])
 def test_an_option_that_does_nothing_yet_does_not_exist(ferrosight, tmp_path, option):
     ended = ferrosight("run", tmp_path, tmp_path / "out", option, "1")
     assert ended.code == 2

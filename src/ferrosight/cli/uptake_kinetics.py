@@ -179,16 +179,18 @@ def _write_and_show(course: UptakeCourse, out: Path, plot: Path | None, *, as_js
         write_course_chart(plot, course)
         written.append(plot)
     if as_json:
-        rows = [{name: float(table[name][i]) for name in table.schema.names} for i in range(len(table))]
+        numbers = [{name: float(table[name][i]) for name in table.schema.names} for i in range(len(table))]
+        rows = [{name: number if math.isfinite(number) else None for name, number in row.items()} for row in numbers]
         print_json({"source": course.source, "rows": rows, "notes": list(course.notes)})
     else:
         print(f"{course.source}\n")
         headings = ["day", "iron per cell, pg", "95 % interval", "between cells", "iron left"]
+        shown = ("day", "iron_per_cell_pg", "iron_per_cell_pg_low", "iron_per_cell_pg_high", "cell_cv", "iron_left")
         rows_shown = [
             [
                 f"{day:g}", f"{mean:.3g}", f"{low:.3g} to {high:.3g}", f"{cv:.0%}", f"{left:.0%}",
             ]
-            for day, mean, low, high, _, cv, left in zip(*(table[name] for name in table.schema.names), strict=True)
+            for day, mean, low, high, cv, left in zip(*(table[name] for name in shown), strict=True)
         ]  # fmt: skip
         print_table(headings, rows_shown)
         for note in course.notes:
