@@ -5,7 +5,14 @@ mistake in the fit cannot hide in the truth it is tested against.
 """
 
 from ferrosight.simulate.courses import COURSES, CourseName
-from ferrosight.simulate.demo_study import DEMO_SUBJECTS, DemoSubject, simulate_demo_visit
+from ferrosight.simulate.demo_study import (
+    DEMO_IRON_PER_CELL_PG,
+    DEMO_LABEL_ID,
+    DEMO_MS_AM2_PER_KG_FE,
+    DEMO_SUBJECTS,
+    DemoSubject,
+    simulate_demo_visit,
+)
 from ferrosight.simulate.inject import inject_clusters
 from ferrosight.simulate.moved import draw_posture, simulate_moved_scan
 from ferrosight.simulate.pet import (
@@ -16,7 +23,6 @@ from ferrosight.simulate.pet import (
     simulate_pet_scan,
 )
 from ferrosight.simulate.pet_spec import PET_SCANNERS, HotSphere, PetScanner, PetSpec, Warm, build_pet_spec
-from ferrosight.simulate.presets import DEMO_IRON_PER_CELL_PG, DEMO_LABEL_ID, DEMO_MS_AM2_PER_KG_FE, build_demo_spec
 from ferrosight.simulate.scan import simulate_scan
 from ferrosight.simulate.scanners import PRESET_LABEL_ID, PRESETS, Preset, get_preset
 from ferrosight.simulate.spec import (
@@ -61,7 +67,6 @@ __all__ = [
     "Warm",
     "build_affine",
     "build_bubble",
-    "build_demo_spec",
     "build_graft",
     "build_pet_spec",
     "contrast_activity_bq",

@@ -8,12 +8,20 @@ from typing import Final, Literal
 
 import numpy as np
 
+from ferrosight.physics.labels import LABELS
 from ferrosight.simulate.anatomy import Content, dense_half_axes, draw_placed
 from ferrosight.simulate.courses import STEP_VOXELS, Course, draw_dose, draw_wandering
 from ferrosight.simulate.moved import draw_posture, simulate_moved_scan
-from ferrosight.simulate.presets import DEMO_IRON_PER_CELL_PG, DEMO_MS_AM2_PER_KG_FE
 from ferrosight.simulate.spec import Position, ScanSpec, Source, Vein, build_affine, build_bubble
 from ferrosight.types import Scan, Truth
+
+DEMO_LABEL_ID: Final = "ferumoxides"
+
+#: Saturation of that label, A m² per kg of iron; it turns the demo's iron into moments.
+DEMO_MS_AM2_PER_KG_FE: Final = LABELS[DEMO_LABEL_ID].ms_am2_per_kg_fe
+
+#: Iron per CD34+ progenitor labelled with ferumoxides and protamine, pg (Arbab 2004, Blood 104:1217).
+DEMO_IRON_PER_CELL_PG: Final = 2.01
 
 #: Days between visits.
 _INTERVAL_DAYS: Final = 7.0
