@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ LATTICE = np.array([[7 + 11 * a, 7 + 11 * b, 7 + 11 * c] for a in range(4) for b
 
 def test_the_score_asked_for_is_where_the_last_of_as_many_would_be_accepted(monkeypatch: Any) -> None:
     monkeypatch.setattr(selection, "expected_false", lambda _, scores: 100 * np.exp(-(scores**2) / 2))
-    polarity: Any = None
+    polarity: Any = SimpleNamespace(floor=1.0)
 
     def score_of(expected: float) -> float:
         return float(np.sqrt(2 * np.log(100 / expected)))
@@ -27,6 +28,14 @@ def test_the_score_asked_for_is_where_the_last_of_as_many_would_be_accepted(monk
     assert acceptance_score(polarity, 20, 0.05, 10.0) == pytest.approx(score_of(1.0), abs=0.06)
     assert acceptance_score(polarity, 20, 0.05, 0.3) == pytest.approx(score_of(0.3), abs=0.06)
     assert np.isnan(acceptance_score(polarity, 0, 0.05, 10.0))
+
+
+def test_in_a_quiet_scan_a_cluster_still_had_to_reach_the_score_from_which_candidates_are_looked_at(
+    monkeypatch: Any,
+) -> None:
+    monkeypatch.setattr(selection, "expected_false", lambda _, scores: 0.1 * np.exp(-(scores**2) / 2))
+    polarity: Any = SimpleNamespace(floor=4.5)
+    assert acceptance_score(polarity, 10, 0.05, 10.0) == pytest.approx(4.5, abs=0.02)
 
 
 @pytest.mark.slow

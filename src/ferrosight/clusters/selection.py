@@ -18,12 +18,13 @@ def acceptance_score(polarity: Polarity, n_significant: int, q: float, max_expec
     """Lowest score at which one of the scan's ``n_significant`` candidates would still have been accepted.
 
     With R accepted, Benjamini and Hochberg accept each whose expected false number is at most q·R: had its score just
-    reached that, it would be the last of the same R. NaN where nothing is significant, or nothing could be.
+    reached that, it would be the last of the same R. In a quiet scan that may be so at any score; but nothing below the
+    polarity's floor is looked at. NaN where nothing is significant, or nothing could be.
     """
     if not n_significant:
         return float("nan")
     allowed = min(q * n_significant, max_expected_false)
-    low, high = 0.0, _HIGHEST_SCORE
+    low, high = polarity.floor, _HIGHEST_SCORE
     if expected_false(polarity, np.array([high]))[0] > allowed:
         return float("nan")
     while high - low > _SCORE_TOLERANCE:
