@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from ferrosight.report.limit_chart import LimitCurve, draw_limit_chart, write_limit_chart
-from ferrosight.types import DetectionLimit, PowerCurve, Search
+from ferrosight.report.limit_chart import LimitCurve, draw_limit_chart, draw_limit_share, write_limit_chart
+from ferrosight.types import DetectionLimit, Grid, LimitMap, PowerCurve, Search
 
 
 def make_curve(name: str = "", limit_am2: float = 2e-13, am2_per_pg=1e-13, iron_per_cell_pg=10.0) -> LimitCurve:
@@ -70,3 +72,13 @@ def test_the_same_numbers_give_the_same_file(tmp_path):
         write_limit_chart(tmp_path / name, [make_curve()], "Title", "below")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert "Title" in (tmp_path / "a.svg").read_text(encoding="utf-8")
+
+
+def test_the_share_of_the_tissue_is_told_in_iron_and_in_cells_where_a_cell_is_known():
+    iron = np.full((10, 10, 2), np.nan, np.float32)
+    iron[:, :, 0] = np.geomspace(1, 10, 100).reshape(10, 10)
+    limit = LimitMap(Grid(iron.shape, np.eye(4)), iron, Search(), 6.5)
+    drawn = draw_limit_share(limit)
+    assert "3.16 pg of iron would have been found in half of the tissue, 7.94 pg in nine tenths" in drawn
+    assert "cells" not in drawn
+    assert "cells of 2 pg each" in draw_limit_share(dataclasses.replace(limit, iron_per_cell_pg=2.0))

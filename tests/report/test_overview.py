@@ -67,7 +67,7 @@ def test_a_circle_lies_on_the_voxel_of_its_cluster(gel: Any) -> None:
     axes, across, up = panels[0]
     volume = overview.relative_magnitude(gel.scan, gel.field_map, 0)
     image = np.fmin.reduce(view.arrange(volume), axis=layout.through)
-    overview._show(axes, view, image, across, up, np.fmin, overview.MAGNITUDE_COLOURS, None)  # type: ignore[arg-type]
+    overview._show(axes, view, image, across, up, overview.MAGNITUDE_COLOURS, None)  # type: ignore[arg-type]
     marks = [mark for mark in overview.list_marks(view, gel.catalogue) if not mark.path][:10]
     for mark in marks:
         x, y = mark.coordinates[across], mark.coordinates[up]

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferrosight.report.page import MAX_REJECTED_ROWS, render_visit_report, write_visit_report
-from ferrosight.types import CLUSTERS, Config, Table
+from ferrosight.report.page import MAX_REJECTED_ROWS, _limit_context, render_visit_report, write_visit_report
+from ferrosight.types import CLUSTERS, Config, LimitMap, Search, Table
 
-SECTIONS = ("overview", "gallery", "decoys", "quality", "table", "methods", "reading")
+NBSP = "\u00a0"
+
+SECTIONS = ("overview", "gallery", "decoys", "quality", "limit", "table", "methods", "reading")
 
 
 def render(visit: Any, config: Config | None = None, **changes: Any) -> str:
@@ -116,6 +118,23 @@ def test_odd_names_are_escaped_everywhere(gel: Any, read_page: Any) -> None:
     assert page.tags.count("script") == 1
     assert evil in page.text
     assert '<i>"s"</i>' in page.text
+
+
+def test_what_could_have_been_seen_is_shown_where_it_is_known(oblique: Any, read_page: Any) -> None:
+    iron = np.where(oblique.field_map.mask, 2.0, np.nan).astype(np.float32)
+    iron[tuple(np.argwhere(oblique.field_map.mask)[0])] = 300.0
+    limit = LimitMap(oblique.scan.grid, iron, Search(), 6.5, iron_per_cell_pg=0.5)
+    page = read_page(
+        render_visit_report(
+            oblique.scan, oblique.field_map, oblique.evidence, oblique.catalogue, limit=limit, config=Config(),
+            provenance={},
+        )
+    )  # fmt: skip
+    assert "a tenth of the tissue 2.00 pg 4.0" in " ".join(page.text.replace(NBSP, " ").split())
+    assert "Not known in iron" not in page.text
+    assert "Not known in iron" in read_page(render(oblique)).text
+    nothing = dataclasses.replace(limit, iron_pg=np.full_like(iron, np.nan))
+    assert _limit_context(nothing, oblique.scan) == {"limit_svg": None}
 
 
 def test_a_page_of_nothing_says_so_kindly(empty: Any, read_page: Any) -> None:

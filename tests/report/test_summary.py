@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ferrosight.report import summary
-from ferrosight.types import CLUSTERS, PhaseSign, Table
+from ferrosight.types import CLUSTERS, GRAFT_ESTIMATOR, PhaseSign, Table
 
 
 def clusters(moments: Any, errors: Any, **columns: Any) -> Table:
@@ -72,6 +72,19 @@ def test_nothing_accepted_has_no_total(empty: Any) -> None:
     assert math.isnan(summary.score_for_expected(empty.catalogue.null, 0.05))
     assert math.isnan(summary.typical_moment(empty.catalogue, 6.0))
     assert np.isnan(summary.expected_false_at(empty.catalogue.null, np.array([6.0]))).all()
+
+
+def test_a_graft_says_nothing_of_how_large_a_point_must_be(gel: Any) -> None:
+    table = gel.catalogue.clusters
+    scores, moments, estimator = table["score"].copy(), table["moment_am2"].copy(), table["estimator"].astype("U32")
+    weakest = int(np.argmin(np.abs(scores)))
+    scores[weakest], moments[weakest], estimator[weakest] = 0.1, 1.0, GRAFT_ESTIMATOR
+    with_graft = table.with_columns(score=scores, moment_am2=moments, estimator=estimator)
+    told = summary.typical_moment(dataclasses.replace(gel.catalogue, clusters=with_graft), 6.0)
+    without = dataclasses.replace(gel.catalogue, clusters=table.where(np.arange(len(table)) != weakest))
+    assert told == pytest.approx(summary.typical_moment(without, 6.0))
+    only = with_graft.where(np.arange(len(table)) == weakest)
+    assert math.isnan(summary.typical_moment(dataclasses.replace(gel.catalogue, clusters=only), 6.0))
 
 
 def test_the_score_for_an_expected_number_is_where_so_many_false_ones_are_expected(gel: Any) -> None:

@@ -41,6 +41,9 @@ def test_the_limit_is_mapped_where_a_label_says_how_magnetic_iron_is(scan, caplo
     assert strong is not None
     ratio = magnetisation_am2_per_kg_fe(get_label("ferumoxytol"), 7.0) / 93.6
     np.testing.assert_allclose(weak.iron_pg / strong.iron_pg, ratio, rtol=1e-5)
+    counted = analyse_visit(scan, get_label("ferumoxides"), iron_per_cell=IronPerCell(10.0, 1.0, "assay")).limit
+    assert counted is not None
+    assert counted.iron_per_cell_pg == pytest.approx(10.0)
 
 
 def test_an_unknown_label_is_refused_before_any_work(stages, scan):

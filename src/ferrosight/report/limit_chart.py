@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,26 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from ferrosight.report.svg import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, new_figure, style_axes, write_figure
-from ferrosight.types import PowerCurve
+from ferrosight.report.svg import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    SKY,
+    new_figure,
+    style_axes,
+    to_svg,
+    write_figure,
+)
+from ferrosight.types import LimitMap, PowerCurve
 
 #: Told apart by colour-blind readers; more curves than these take a scale of colours.
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
+#: Points of a curve over all voxels.
+_N_SHARES = 200
 #: Up to this many curves are listed in two lines each.
 _FEW = 7
 
@@ -88,6 +103,27 @@ def draw_limit_chart(curves: Sequence[LimitCurve], title: str, subtitle: str) ->
     return figure
 
 
+def draw_limit_share(limit: LimitMap) -> str:
+    """Share of the tissue in which this much iron, or so many cells, would have been found, as an SVG element."""
+    values = np.sort(limit.iron_pg[np.isfinite(limit.iron_pg)].astype(np.float64))
+    shown = np.unique(np.linspace(0, len(values) - 1, _N_SHARES).astype(np.int64))
+    with_cells = math.isfinite(limit.iron_per_cell_pg)
+    figure = new_figure(7.4, 5.2 if with_cells else 4.6)
+    axes = figure.add_axes((0.1, 0.135, 0.87, 0.71 if with_cells else 0.83))
+    style_axes(axes)
+    axes.plot(values[shown], 100 * (shown + 1) / len(values), color=BLUE, linewidth=2.2)
+    low, high = np.quantile(values, (0.001, 0.99))
+    low, high = 0.8 * low, 1.2 * max(high, 1.5 * low)
+    axes.set(xscale="log", xlim=(low, high), ylim=(0, 102))
+    _label_decades(axes.xaxis, low, high)
+    axes.set(xlabel="iron (pg)", ylabel="tissue in which it would have been found (%)")
+    if with_cells:
+        _count_in_cells(axes, limit.iron_per_cell_pg)
+    half, most = np.quantile(values, (0.5, 0.9))
+    alt = f"{half:.3g} pg of iron would have been found in half of the tissue, {most:.3g} pg in nine tenths of it."
+    return to_svg(figure, alt, "limit-share")
+
+
 def _per_unit(curve: LimitCurve, in_iron: bool) -> float:
     """Moment per unit of the axis, A m²."""
     return curve.am2_per_pg if in_iron and curve.am2_per_pg is not None else 1e-15
@@ -117,7 +153,11 @@ def _add_cells_axis(axes: Axes, curves: Sequence[LimitCurve], in_iron: bool) -> 
     loads = {curve.iron_per_cell_pg for curve in curves}
     if not in_iron or len(loads) > 1 or None in loads:
         return
-    load = float(loads.pop() or 1.0)
+    _count_in_cells(axes, float(loads.pop() or 1.0))
+
+
+def _count_in_cells(axes: Axes, load: float) -> None:
+    """A second axis above one of iron (pg), in cells of ``load`` pg each."""
 
     def to_cells(iron: Any) -> Any:
         return iron / load

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -15,8 +16,8 @@ from scipy import ndimage
 
 from ferrosight.report.numbers import format_moment
 from ferrosight.report.orientation import AnatomicalView, anatomical_view
-from ferrosight.report.svg import INK, MUTED, SOFT, new_figure, page_points, to_svg
-from ferrosight.types import FLAG_INFO, Catalogue, EvidenceMap, FieldMap, Flag, Scan
+from ferrosight.report.svg import INK, MUTED, SOFT, new_figure, page_points, plain_log_ticks, to_svg
+from ferrosight.types import FLAG_INFO, Catalogue, EvidenceMap, FieldMap, Flag, LimitMap, Scan
 
 _WIDTH_IN = 7.4
 _MAX_HEIGHT_IN = 11.0
@@ -25,6 +26,8 @@ _MARGIN_IN = {"left": 0.62, "right": 0.34, "bottom": 1.16, "top": 0.30, "gap": 0
 _MIN_STRIP = 0.075
 #: Larger projections are binned: the page stays small, and a screen shows no more anyhow.
 _MAX_PIXELS = 512
+#: The limit's colours end where a fiftieth of the tissue lies beyond.
+_LIMIT_QUANTILES = (0.02, 0.98)
 #: Voxels darker than this, relative to their surroundings, count as part of a dark rim.
 _RIM = 0.8
 #: A rim is as thick as this at most, and a dark patch wider than this is no cluster's void.
@@ -56,6 +59,14 @@ class Layout:
     up: int
     through: int
     stretch: float
+
+
+@dataclass(frozen=True)
+class Projection:
+    """How a volume becomes a panel: ``flatten(volume, axis)`` takes an axis away, ``join`` bins what is left."""
+
+    flatten: Callable[[NDArray[np.float32], int], NDArray[np.float32]]
+    join: np.ufunc
 
 
 def choose_layout(extents_mm: tuple[float, float, float]) -> Layout:
@@ -129,7 +140,7 @@ def draw_magnitude_overview(scan: Scan, field_map: FieldMap, catalogue: Catalogu
     figure, overlay = _draw(
         anatomical_view(scan.grid),
         volume,
-        np.fmin,
+        Projection(np.fmin.reduce, np.fmin),
         MAGNITUDE_COLOURS,
         Normalize(0.0, 1.2),
         "darkest magnitude along the line of sight, relative to its surroundings",
@@ -149,13 +160,35 @@ def draw_evidence_overview(scan: Scan, evidence: EvidenceMap, catalogue: Catalog
     figure, overlay = _draw(
         anatomical_view(scan.grid),
         volume,
-        np.fmax,
+        Projection(np.fmax.reduce, np.fmax),
         EVIDENCE_COLOURS,
         Normalize(0.0, min(top, 30.0)),
         "strongest dipole evidence along the line of sight (standard deviations)",
         catalogue,
     )
     return to_svg(figure, _alt("Maximum projections of the dipole evidence", catalogue), "evidence", overlay)
+
+
+def draw_limit_overview(limit: LimitMap, scan: Scan) -> str:
+    """The limit of detection in three planes through the middle of what was searched, as an SVG element."""
+    view = anatomical_view(scan.grid)
+    known = np.argwhere(np.isfinite(view.arrange(limit.iron_pg)))
+    middle = np.round(known.mean(axis=0)).astype(np.int64)
+    low, high = np.nanquantile(limit.iron_pg, _LIMIT_QUANTILES)
+    figure, _ = _draw(
+        view,
+        limit.iron_pg,
+        Projection(lambda volume, axis: volume.take(middle[axis], axis), np.fmax),
+        EVIDENCE_COLOURS.reversed("limit"),
+        LogNorm(low, max(high, 1.2 * low)),
+        "least iron that would have been found (pg)",
+        None,
+    )
+    alt = (
+        "The least iron that an ideal observer would have found, in three planes through the middle of the tissue: "
+        f"from {low:.2g} to {high:.2g} pg over nearly all of it."
+    )
+    return to_svg(figure, alt, "limit")
 
 
 def _alt(what: str, catalogue: Catalogue) -> str:
@@ -169,21 +202,23 @@ def _alt(what: str, catalogue: Catalogue) -> str:
 def _draw(
     view: AnatomicalView,
     volume: NDArray[np.float32],
-    reduce: np.ufunc,
+    projection: Projection,
     colours: Colormap,
     norm: Normalize,
     bar_label: str,
-    catalogue: Catalogue,
+    catalogue: Catalogue | None,
 ) -> tuple[Figure, str]:
+    """Three panels that share their axes; with a catalogue, its clusters are marked on them."""
     extents = tuple(axis.extent_mm for axis in view.axes)
     layout = choose_layout((extents[0], extents[1], extents[2]))
     figure, panels = _place_panels(view, layout)
     arranged = view.arrange(volume)
-    marks = list_marks(view, catalogue)
+    marks = [] if catalogue is None else list_marks(view, catalogue)
     overlay = []
     for axes, across, up in panels:
         through = 3 - across - up
-        _show(axes, view, reduce.reduce(arranged, axis=through), across, up, reduce, colours, norm)
+        image = _bin(projection.flatten(arranged, through), projection.join)
+        _show(axes, view, image, across, up, colours, norm)
         is_strip = layout.stretch > 1 and layout.through in (across, up)
         overlay.append(_draw_marks(axes, marks, across, up, 0.4 if is_strip else 1.0))
     _label(panels, view, layout)
@@ -226,16 +261,15 @@ def _show(
     image: NDArray[np.float32],
     across: int,
     up: int,
-    reduce: np.ufunc,
     colours: Colormap,
     norm: Normalize,
 ) -> None:
-    """Draw a projection (first axis is the lower-numbered anatomical axis) with millimetre axes."""
+    """Draw an image (first axis is the lower-numbered anatomical axis) with millimetre axes."""
     rows_first = image.T if across < up else image
     low_x, high_x = view.axes[across].edges_mm
     low_y, high_y = view.axes[up].edges_mm
     axes.imshow(
-        _bin(rows_first, reduce),
+        rows_first,
         cmap=colours,
         norm=norm,
         origin="lower",
@@ -248,11 +282,11 @@ def _show(
     axes.set_ylim(low_y, high_y)
 
 
-def _bin(image: NDArray[np.float32], reduce: np.ufunc) -> NDArray[np.float32]:
+def _bin(image: NDArray[np.float32], join: np.ufunc) -> NDArray[np.float32]:
     for axis in (0, 1):
         step = -(-image.shape[axis] // _MAX_PIXELS)
         if step > 1:
-            image = reduce.reduceat(image, np.arange(0, image.shape[axis], step), axis=axis)
+            image = join.reduceat(image, np.arange(0, image.shape[axis], step), axis=axis)
     return image
 
 
@@ -394,5 +428,7 @@ def _colour_bar(figure: Figure, colours: Colormap, norm: Normalize, label: str) 
     bar = figure.add_axes((0.25, 0.36 / height, 0.5, 0.09 / height))
     drawn = figure.colorbar(ScalarMappable(norm, colours), cax=bar, orientation="horizontal")
     drawn.outline.set_visible(False)
+    if isinstance(norm, LogNorm):
+        plain_log_ticks(bar, "x")
     bar.tick_params(colors=MUTED, labelcolor=INK, length=3, width=0.8, labelsize=11)
     bar.set_title(label, color=INK, size=11, pad=3)

@@ -13,9 +13,10 @@ from markupsafe import Markup
 
 from ferrosight.report import charts, methods, numbers, overview, summary
 from ferrosight.report.gallery import PatchPictures, draw_patch, legend_ramps
+from ferrosight.report.limit_chart import draw_limit_share
 from ferrosight.report.orientation import direction_letters
 from ferrosight.report.template import RESEARCH_ONLY, Cell, load_template, write_whole
-from ferrosight.types import FLAG_INFO, Catalogue, Config, EvidenceMap, FieldMap, Progress, Scan
+from ferrosight.types import FLAG_INFO, Catalogue, Config, EvidenceMap, FieldMap, LimitMap, Progress, Scan
 
 #: Longer tables of rejected candidates are cut; the TSV beside the page holds all of them.
 MAX_REJECTED_ROWS = 400
@@ -62,13 +63,14 @@ def write_visit_report(
     evidence: EvidenceMap,
     catalogue: Catalogue,
     *,
+    limit: LimitMap | None = None,
     config: Config,
     provenance: Mapping[str, object],
     on_progress: Progress | None = None,
 ) -> None:
     """Write a scan's page to ``path``: whole, or not at all. The folder must exist."""
     page = render_visit_report(
-        scan, field_map, evidence, catalogue, config=config, provenance=provenance, on_progress=on_progress
+        scan, field_map, evidence, catalogue, limit=limit, config=config, provenance=provenance, on_progress=on_progress
     )
     write_whole(path, page)
 
@@ -79,6 +81,7 @@ def render_visit_report(
     evidence: EvidenceMap,
     catalogue: Catalogue,
     *,
+    limit: LimitMap | None = None,
     config: Config,
     provenance: Mapping[str, object],
     on_progress: Progress | None = None,
@@ -89,6 +92,8 @@ def render_visit_report(
     ----------
     scan, field_map, evidence, catalogue
         One visit, all on the same grid.
+    limit
+        The least iron that could have been found at each place; the page says that it is not known where it is None.
     config : Config
         ``report.gallery_size`` says how many clusters are shown one by one; all settings are listed.
     provenance : mapping
@@ -99,6 +104,7 @@ def render_visit_report(
         ("overview", lambda: {"evidence_svg": Markup(overview.draw_evidence_overview(scan, evidence, catalogue))}),
         ("gallery", lambda: _gallery_context(scan, field_map, catalogue, config)),
         ("plots", lambda: _chart_context(catalogue)),
+        ("plots", lambda: _limit_context(limit, scan)),
         ("tables", lambda: _table_context(catalogue)),
         ("text", lambda: _text_context(scan, field_map, catalogue, config, provenance)),
     ]
@@ -245,6 +251,19 @@ def _chart_context(catalogue: Catalogue) -> dict[str, Any]:
         "windows_svg": Markup(charts.draw_windows(catalogue)),
         "windows": summary.compare_windows(catalogue),
         "agree_within": f"{summary.AGREE_WITHIN:g}",
+    }
+
+
+def _limit_context(limit: LimitMap | None, scan: Scan) -> dict[str, Any]:
+    if limit is None or not np.isfinite(limit.iron_pg).any():
+        return {"limit_svg": None}
+    return {
+        "limit_svg": Markup(overview.draw_limit_overview(limit, scan)),
+        "limit_share_svg": Markup(draw_limit_share(limit)),
+        "limit_rows": summary.list_limits(limit),
+        "limit_cell": numbers.format_iron(limit.iron_per_cell_pg),
+        "limit_power": f"{100 * limit.search.power:g}",
+        "limit_false": f"{limit.search.false_per_scan:g}",
     }
 
 

@@ -8,8 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ferrosight.report.numbers import plural
-from ferrosight.types import FLAG_INFO, Catalogue, Flag, NullCalibration, PhaseSign, Scan, Table
+from ferrosight.report.numbers import format_iron, format_number, plural
+from ferrosight.types import (
+    FLAG_INFO,
+    GRAFT_ESTIMATOR,
+    Catalogue,
+    Flag,
+    LimitMap,
+    NullCalibration,
+    PhaseSign,
+    Scan,
+    Table,
+)
 
 _Z95 = 1.959963984540054
 _TINY = 1e-300
@@ -108,10 +118,12 @@ def typical_moment(catalogue: Catalogue, score: float) -> float:
     """Moment, A m², of a cluster that would reach ``score`` at a typical place of this scan.
 
     The moment per unit of score is the median over the weaker half of all candidates: strong ones are
-    damped by dephasing inside their voxel. NaN where the scan has no candidate to tell from.
+    damped by dephasing inside their voxel. Grafts say nothing of it: their score is that of a region. NaN where the
+    scan has no candidate to tell from.
     """
     moments, scores = np.abs(catalogue.clusters["moment_am2"]), np.abs(catalogue.clusters["score"])
     known = np.isfinite(moments) & np.isfinite(scores) & (scores > 0)
+    known &= catalogue.clusters["estimator"] != GRAFT_ESTIMATOR
     if not known.any():
         return math.nan
     moments, scores = moments[known], scores[known]
@@ -253,3 +265,13 @@ def fit_facts(catalogue: Catalogue) -> list[tuple[str, str]]:
         if count:
             facts.append((FLAG_INFO[flag].description, f"{count:,} of {len(fits):,}"))
     return facts
+
+
+def list_limits(limit: LimitMap) -> list[tuple[str, str, str]]:
+    """In which share of the tissue how much iron, and how many cells, would have been found, in words."""
+    values = limit.iron_pg[np.isfinite(limit.iron_pg)]
+    rows = []
+    for words, share in (("a tenth of the tissue", 0.1), ("half", 0.5), ("nine tenths", 0.9)):
+        iron_pg = float(np.quantile(values, share))
+        rows.append((words, format_iron(iron_pg), format_number(iron_pg / limit.iron_per_cell_pg, 2)))
+    return rows

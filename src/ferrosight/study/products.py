@@ -83,6 +83,7 @@ def write_report(
         result.field_map,
         result.evidence,
         result.catalogue,
+        limit=result.limit,
         config=config,
         provenance=provenance,
         on_progress=on_progress,

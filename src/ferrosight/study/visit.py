@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ferrosight.clusters import measure_at as measure_places
 from ferrosight.field import measure_field
 from ferrosight.limits import map_limit
 from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
-from ferrosight.quantify import measure_grafts, measure_grafts_before, quantify_clusters
+from ferrosight.quantify import Factor, find_factors, measure_grafts, measure_grafts_before, quantify_clusters
 from ferrosight.types import (
     Calibration,
     Catalogue,
@@ -82,7 +83,8 @@ def analyse_visit(
         catalogue = hold_against(catalogue, scan, field_map, baseline, config)
     catalogue = quantify_clusters(catalogue, label, scan.b0_t, iron_per_cell, config.quantify, calibration)
     catalogue = dataclasses.replace(catalogue, settings=config.as_dict())
-    return VisitResult(scan, field_map, evidence, catalogue, _map_limit(scan, field_map, label, config))
+    factors = find_factors(label, scan.b0_t, iron_per_cell, config.quantify, calibration)
+    return VisitResult(scan, field_map, evidence, catalogue, _map_limit(scan, field_map, label, factors, config))
 
 
 def hold_against(
@@ -94,11 +96,17 @@ def hold_against(
     return judge_by_baseline(catalogue, *both, config.clusters, grafts=grafts)
 
 
-def _map_limit(scan: Scan, field_map: FieldMap, label: Label | None, config: Config) -> LimitMap | None:
+def _map_limit(
+    scan: Scan, field_map: FieldMap, label: Label | None, factors: Mapping[str, Factor], config: Config
+) -> LimitMap | None:
     if label is None:
         _LOG.info("no map of the limit of detection: it is a mass of iron, and no label says how magnetic iron is")
         return None
-    return map_limit(scan, field_map, magnetisation_am2_per_kg_fe(label, scan.b0_t), config.limits)
+    limit = map_limit(scan, field_map, magnetisation_am2_per_kg_fe(label, scan.b0_t), config.limits)
+    if "n_cells" not in factors:
+        return limit
+    per_cell = factors["n_cells"].moment_per_unit / factors["iron_pg"].moment_per_unit
+    return dataclasses.replace(limit, iron_per_cell_pg=per_cell)
 
 
 def add_note(result: VisitResult, note: str) -> VisitResult:

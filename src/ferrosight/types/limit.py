@@ -106,13 +106,15 @@ class LimitMap:
     """Smallest iron mass (pg) that the ideal observer would find at each voxel, float32 (x, y, z).
 
     NaN outside the mask, and where the signal is unknown. The threshold is one for the scan: ``search.positions``
-    are its voxels of tissue, and ``d_prime_required`` holds everywhere.
+    are its voxels of tissue, and ``d_prime_required`` holds everywhere. ``iron_per_cell_pg`` is what one cell held on
+    the day of the scan, NaN where that is not known.
     """
 
     grid: Grid
     iron_pg: NDArray[np.float32]
     search: Search
     d_prime_required: float
+    iron_per_cell_pg: float = math.nan
 
     def __post_init__(self) -> None:
         set_field(self, "iron_pg", frozen_array("limit of detection", self.iron_pg, np.float32, self.grid.shape))
