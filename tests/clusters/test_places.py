@@ -87,7 +87,7 @@ def draw_residuals(workshop: Any, case: str, n_draws: int, rng: np.random.Genera
         drawn = rng.normal(size=(2, *scan.signal.shape))
         noisy = dataclasses.replace(scan, signal=scan.signal + sigma * limit_noise(drawn[0] + 1j * drawn[1], support))
         data = workshop.window_data(noisy, sigma, table)
-        measured = measure_places(data, nothing_known(len(echoes)), places + PAD, held, noise)
+        measured = measure_places(data, nothing_known(len(echoes)), places + PAD, held, noise, 1)
         error = measured.sources.q - q
         found.append([error / np.where(q > 0, q, np.inf), error / np.sqrt(measured.covariance[:, 0, 0])])
     order = np.argsort(q, kind="stable")
@@ -127,8 +127,8 @@ def test_a_position_that_is_known_within_an_error_is_fitted_within_it(workshop: 
     for _ in range(12):
         data = workshop.window_data(workshop.add_noise(scan, sigma, rng), sigma)
         told = places + PAD + rng.normal(0, spread_edges, places.shape)
-        fixed.append(measure_places(data, nobody, told, np.broadcast_to(EXACT, prior.shape), noise).sources.q / q)
-        measured = measure_places(data, nobody, told, prior, noise)
+        fixed.append(measure_places(data, nobody, told, np.broadcast_to(EXACT, prior.shape), noise, 1).sources.q / q)
+        measured = measure_places(data, nobody, told, prior, noise, 1)
         fitted.append((measured.sources.q - q) / np.sqrt(measured.covariance[:, 0, 0]))
     z = np.ravel(fitted)
     low, high = binom.ppf([0.001, 0.999], z.size, [0.93, 0.97])
@@ -147,7 +147,7 @@ def test_an_empty_place_is_zero_within_its_error_however_well_it_is_known(worksh
     z = []
     for _ in range(12):
         data = workshop.window_data(workshop.add_noise(scan, sigma, rng), sigma)
-        measured = measure_places(data, nothing_known(1), LATTICE + PAD, held, white(sigma, scan.signal.shape))
+        measured = measure_places(data, nothing_known(1), LATTICE + PAD, held, white(sigma, scan.signal.shape), 1)
         z.append(measured.sources.q / np.sqrt(measured.covariance[:, 0, 0]))
     assert (np.abs(z) < 1.959964).mean() > binom.ppf(0.001, np.size(z), 0.93) / np.size(z)
     assert abs(np.mean(z)) < 4 / np.sqrt(np.size(z))
@@ -164,7 +164,7 @@ def test_places_that_overlap_are_measured_together(workshop: Any) -> None:
     values, errors = [], []
     for _ in range(30):
         data = workshop.window_data(workshop.add_noise(scan, sigma, rng), sigma)
-        measured = measure_places(data, nothing_known(1), places + PAD, held, noise)
+        measured = measure_places(data, nothing_known(1), places + PAD, held, noise, 1)
         assert measured.n_neighbours.tolist() == [2, 2, 2]
         values.append(measured.sources.q)
         errors.append(np.sqrt(measured.covariance[:, 0, 0]))
@@ -172,7 +172,7 @@ def test_places_that_overlap_are_measured_together(workshop: Any) -> None:
     # Voxels that a neighbour changes weigh less, so errors are safe rather than sharp; never too small.
     assert (np.std(values, axis=0, ddof=1) < 1.25 * np.mean(errors, axis=0)).all()
     for row in range(2):
-        alone = measure_places(data, nothing_known(1), places[row : row + 1] + PAD, held[:1], noise)
+        alone = measure_places(data, nothing_known(1), places[row : row + 1] + PAD, held[:1], noise, 1)
         assert alone.sources.chi2[0] > measured.sources.chi2[row] + 20
 
 
@@ -183,6 +183,23 @@ def test_places_told_in_whole_voxels_are_fitted_like_any(workshop: Any) -> None:
     data = workshop.window_data(workshop.add_noise(scan, sigma, rng), sigma)
     told = np.array([[10, 10, 11]]) + PAD
     held, noise = np.eye(3)[None] / 0.4**2, white(sigma, scan.signal.shape)
-    whole, same = (measure_places(data, nothing_known(1), one, held, noise) for one in (told, told.astype(float)))
+    whole, same = (measure_places(data, nothing_known(1), one, held, noise, 1) for one in (told, told.astype(float)))
     np.testing.assert_array_equal(whole.sources.positions, same.sources.positions)
     np.testing.assert_allclose(whole.sources.positions[0] - PAD, [10.3, 9.8, 11.2], atol=0.1)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_void_that_hardly_knows_its_sign_is_irons(workshop: Any, sign: int) -> None:
+    """Half of either polarity's signal is a void without lobes: iron's stands, unless the other fits clearly better."""
+    place = np.array([[20.3, 19.6, 21.4]])
+    either = [workshop.simulate_points((40, 40, 42), place, [q]) for q in (0.3 * sign, -0.3 * sign)]
+    held = np.broadcast_to(EXACT, (1, 3, 3))
+    found = {}
+    for share in (0.498, 0.0):
+        signal = share * either[0].signal + (1 - share) * either[1].signal
+        scan = dataclasses.replace(either[0], signal=signal.astype(np.complex64))
+        data = workshop.window_data(scan, 0.03)
+        noise = white(0.03, scan.signal.shape)
+        found[share] = sign * measure_places(data, nothing_known(1), place + PAD, held, noise, sign).sources.q[0]
+    assert found[0.498] > 0.05
+    assert found[0.0] == pytest.approx(-0.3, rel=0.05)

@@ -76,7 +76,7 @@ def measure_at(
     known = known.pick(_is_elsewhere(known.positions, own_places[inside], data.edges))
     held = _invert_prior(scan, spread)
     fitted = np.flatnonzero(inside)
-    measured = measure_places(data, known, own_places[fitted], held[fitted], field_map.noise)
+    measured = measure_places(data, known, own_places[fitted], held[fitted], field_map.noise, sign)
     return _tabulate(places, fitted, measured, sign * moment_per_q(scan), len(data.voxels))
 
 

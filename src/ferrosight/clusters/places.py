@@ -27,7 +27,7 @@ from ferrosight.clusters.strength import fit_strength
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, copy_into, measure_chi2, measure_phase_chi2
 from ferrosight.types import Noise
 
-#: Strengths, of either sign, that a fit may start from.
+#: Sizes of the strengths that a fit may start from, of either sign.
 _STARTS = np.array([0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0])
 _MAX_MOVES = 3
 #: Where a prior on the position is looked at, in its standard deviations, and with which weights: three nodes of
@@ -35,6 +35,10 @@ _MAX_MOVES = 3
 _NODES = np.ascontiguousarray(np.sqrt(3.0) * (np.indices((3, 3, 3)).reshape(3, -1).T - 1.0))
 _NODE_WEIGHTS = np.prod(np.where(_NODES == 0.0, 2 / 3, 1 / 6), axis=1)
 _KNOWN_WELL = 0.04
+#: What a place changes may be little but a void, which hardly knows its sign: then there are two optima, and iron's
+#: stands unless χ² of the other is lower by this (three standard deviations, or prior odds of a hundred to one: an
+#: assumption). Where the signal is linear in q there is one optimum of either sign, and this says nothing.
+_AGAINST = 9.0
 #: Larger than any χ².
 _NONE = 1e30
 #: Places and neighbours are fitted in turns until no moment moves by more than this share of its error.
@@ -66,18 +70,18 @@ def place_sources(data: WindowData, positions: NDArray[np.float64], q: NDArray[n
 
 
 def measure_places(
-    data: WindowData, known: Sources, places: NDArray[np.float64], held: NDArray[np.float64], noise: Noise
+    data: WindowData, known: Sources, places: NDArray[np.float64], held: NDArray[np.float64], noise: Noise, sign: int
 ) -> Measured:
     """Fit dipoles at places (n, 3), fractional voxels of the padded arrays, beside the ``known`` sources.
 
-    ``held`` (n, 3, 3) is the inverse covariance of each position's prior, voxels⁻².
+    ``held`` (n, 3, 3) is the inverse covariance of each position's prior, voxels⁻²; ``sign`` that of iron's q.
     """
-    forced, open_variance, known, neighbours, data = _fit_in_turns(data, known, places, held)
+    forced, open_variance, known, neighbours, data = _fit_in_turns(data, known, places, held, sign)
     return _cover(data, forced, known, neighbours, held, open_variance, noise)
 
 
 def _fit_in_turns(
-    data: WindowData, known: Sources, places: NDArray[np.float64], held: NDArray[np.float64]
+    data: WindowData, known: Sources, places: NDArray[np.float64], held: NDArray[np.float64], sign: int
 ) -> tuple[Sources, NDArray[np.float64], Sources, Neighbours, WindowData]:
     """Places and known neighbours, each with the others held fixed, in turns until the places' moments settle."""
     if len(known):
@@ -88,7 +92,7 @@ def _fit_in_turns(
     for _ in range(_MAX_TURNS):
         neighbours = draw_neighbours(data, known.join(forced))
         before = forced.q
-        forced, open_variance = _measure(data, place_sources(data, places, before), neighbours, own, held)
+        forced, open_variance = _measure(data, place_sources(data, places, before), neighbours, own, held, sign)
         moved = np.abs(forced.q - before) / np.sqrt(forced.covariance[:, 0, 0])
         if len(known) + len(forced) == 1 or not (moved > _SETTLED).any():
             break
@@ -99,7 +103,12 @@ def _fit_in_turns(
 
 
 def _measure(
-    data: WindowData, places: Sources, neighbours: Neighbours, own: NDArray[np.int64], held: NDArray[np.float64]
+    data: WindowData,
+    places: Sources,
+    neighbours: Neighbours,
+    own: NDArray[np.int64],
+    held: NDArray[np.float64],
+    sign: int,
 ) -> tuple[Sources, NDArray[np.float64]]:
     """Every place fitted in its own window (q is 0 where that failed), and what ``_spread_over_prior`` adds to it.
 
@@ -118,7 +127,7 @@ def _measure(
         data.ratios,
         (table.values, table.matrix, table.edges),
         (data.voxels, data.basis),
-        (_STARTS, (_NODES**2).sum(axis=1), _NODE_WEIGHTS),
+        (sign * _STARTS, (_NODES**2).sum(axis=1), _NODE_WEIGHTS),
         (centres, shifts, q, information, numbers),
     )
     steps = np.nan_to_num(numbers[:, 4], nan=-1).astype(np.int64)
@@ -158,10 +167,13 @@ def _spread_over_prior(
 
 @njit(cache=True, fastmath=True)
 def _measure_window(window_data, ratios, table, window, starts, shift, mean, precision, gram):  # type: ignore[no-untyped-def]
-    """The best of the fits from a start of either sign; sets ``shift``. Returns q and χ² (negative: failed)."""
+    """The best of the fits from a start of either sign; sets ``shift``. Returns q and χ² (negative: failed).
+
+    ``starts`` have iron's sign, which is preferred.
+    """
     data, other, weight = window_data
     voxels, basis = window
-    best_q, best_chi2, best_total = 0.0, -1.0, _NONE
+    best_q, best_chi2, best_cost = 0.0, -1.0, _NONE
     here = np.empty(3)
     first = shift.copy()
     part = np.empty_like(gram)
@@ -177,8 +189,9 @@ def _measure_window(window_data, ratios, table, window, starts, shift, mean, pre
         q, chi2, total = fit_strength(
             data, other, weight, ratios, table, voxels, basis, start, here, mean, precision, part
         )
-        if chi2 >= 0.0 and total < best_total:
-            best_q, best_chi2, best_total = q, chi2, total
+        cost = total + _AGAINST if q * starts[0] < 0.0 else total
+        if chi2 >= 0.0 and cost < best_cost:
+            best_q, best_chi2, best_cost = q, chi2, cost
             copy_into(shift, here)
             copy_into(gram, part)
     return best_q, best_chi2
