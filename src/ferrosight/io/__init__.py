@@ -1,6 +1,6 @@
 """Files in and out. Inputs are only ever read; outputs appear whole or not at all."""
 
-from ferrosight.io.atomic import write_json_atomic, write_text_atomic
+from ferrosight.io.atomic import remove_file, write_json_atomic, write_text_atomic
 from ferrosight.io.bids import ImageFile, VisitFiles, find_visits, read_bids, read_visit
 from ferrosight.io.bids_write import write_scan, write_study, write_truth
 from ferrosight.io.calibration_file import read_calibration, read_phantom, write_calibration
