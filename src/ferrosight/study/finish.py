@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ferrosight.errors import FerrosightError
-from ferrosight.io import Participant, output_path, read_participants, read_sessions, read_visit
+from ferrosight.io import Participant, find_participant, output_path, read_participants, read_sessions, read_visit
 from ferrosight.report.study_lines import SubjectLine, summarise_subject
 from ferrosight.study.outcomes import VisitOutcome
 from ferrosight.study.pages import (
@@ -141,9 +141,8 @@ def _tell_line(bids_dir: Path, subject: str, outcomes: Sequence[VisitOutcome], o
 
 
 def _find_participant(bids_dir: Path, subject: str, study_kind: str = "") -> Participant:
-    named = (one for one in read_participants(bids_dir) if one.subject == subject)
-    participant = next(named, Participant(subject))
-    return dataclasses.replace(participant, study_kind=study_kind or participant.study_kind)
+    told = find_participant(read_participants(bids_dir), subject) or Participant(subject)
+    return dataclasses.replace(told, subject=subject, study_kind=study_kind or told.study_kind)
 
 
 def _draw_backdrop(
