@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ferrosight.errors import InputError
+from ferrosight.errors import BidsError, InputError
 from ferrosight.io import output_path, read_table, read_visit, remove_file, write_json_atomic, write_table
 from ferrosight.study.follow import FollowedSubject, VisitFacts, VisitToFollow, follow_subject
 from ferrosight.study.plan import PlannedVisit, StudyOptions
@@ -205,6 +205,7 @@ def _recall_subject(
             )
             for one in content["visits"]
         )
-    except (OSError, ValueError, KeyError, TypeError):
+        return SubjectResult(subject, read_table(TRACKS, tracks), visits, tuple(content["notes"]), fingerprint, True)
+    except (OSError, ValueError, KeyError, TypeError, BidsError):
+        # Damaged or made by another version: it is made anew.
         return None
-    return SubjectResult(subject, read_table(TRACKS, tracks), visits, tuple(content["notes"]), fingerprint, True)
