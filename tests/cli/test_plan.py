@@ -60,7 +60,17 @@ def test_iron_of_prelabelled_cells_cannot_be_planned(ferrosight):
         ("--alpha", 2),
         ("--animals-per-group", 1),
         ("--plot", "plan.txt"),
+        ("--visits", 100_000, "--doubling-days", 1e6),
+        ("--doubling-days", 1e-3),
+        ("--start-cells", 1e30),
     ],
 )
 def test_bad_input_is_one_sentence(ferrosight, options):
     ferrosight("plan", *options).assert_refused()
+
+
+def test_a_negative_seed_is_wrong_usage(ferrosight):
+    ended = ferrosight("plan", "--seed", -1)
+    assert (ended.code, ended.out) == (2, "")
+    assert "'--seed'" in ended.err
+    assert "Traceback" not in ended.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,22 @@ def bids_dir(tmp_path: Path, small_scan: Scan) -> Path:
 def _hashes(folder: Path) -> dict[str, str]:
     files = (path for path in folder.rglob("*") if path.is_file())
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_a_damaged_image_is_one_sentence_and_the_library_that_reads_it_says_nothing_besides(bids_dir, tmp_path):
+    for path in bids_dir.glob("sub-02/**/*.nii.gz"):
+        path.write_bytes(b"garbage" * 100)
+    for path in bids_dir.glob("sub-02/**/*part-mag*.nii.gz"):
+        phase = path.with_name(path.name.replace("part-mag", "part-phase"))
+        phase.write_bytes(path.read_bytes())
+    code = "import sys; from ferrosight.cli import main; main(sys.argv[1:])"
+    asked = [sys.executable, "-c", code, "run", bids_dir, tmp_path / "out", "--participant-label", "02"]
+    ended = subprocess.run(asked, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    said = [line for line in ended.stderr.splitlines() if line != "sub-02_ses-d07: reading"]
+    assert len(said) == 1
+    assert said[0].startswith("error: sub-02_ses-d07: ")
+    assert "truncated or corrupt" in said[0]
 
 
 @pytest.mark.slow

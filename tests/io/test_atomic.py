@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from ferrosight.io.atomic import open_atomic, write_json_atomic, write_text_atomic
+from ferrosight.errors import InputError
+from ferrosight.io.atomic import open_atomic, remove_file, write_json_atomic, write_text_atomic
 
 
 def test_text_is_written_as_given_into_new_folders(tmp_path):
@@ -27,6 +29,33 @@ def test_an_interruption_leaves_what_was_there(tmp_path, error):
         write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_or_removed_is_said_in_one_sentence(tmp_path):
+    file = write_text_atomic(tmp_path / "file", "")
+    with pytest.raises(InputError, match=r"file/c\.txt cannot be written \(.+\); make room, allow it"):
+        write_text_atomic(file / "c.txt", "")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(InputError, match=r"folder cannot be written"):
+        write_text_atomic(folder, "")
+    with pytest.raises(InputError, match=r"folder cannot be removed"):
+        remove_file(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    remove_file(file)
+    remove_file(file)
+    assert not file.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_said_in_one_sentence(tmp_path):
+    def write_nowhere() -> None:
+        with open_atomic(tmp_path / "c.txt"), Path("/dev/full").open("wb", buffering=0) as full:
+            full.write(b"x")
+
+    with pytest.raises(InputError, match=r"c\.txt cannot be written \(No space left on device\)"):
+        write_nowhere()
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_stands_under_the_name_before_the_end(tmp_path):

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import logging
 import re
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -520,3 +521,18 @@ def test_brain_crop_is_read_in_echo_order(data_dir):
     np.testing.assert_allclose(scan.echo_times_s, [0.004, 0.008, 0.012])
     medians = np.median(np.abs(scan.signal), axis=(1, 2, 3))
     assert (np.diff(medians) < 0).all()
+
+
+@pytest.mark.parametrize("call", ["iterdir", "is_dir"])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, call):
+    (tmp_path / "sub-01" / "ses-a" / "anat").mkdir(parents=True)
+    as_it_is = getattr(Path, call)
+
+    def refuse(self):
+        if self.name == "anat":
+            raise PermissionError(13, "Permission denied", str(self))
+        return as_it_is(self)
+
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(BidsError, match=r"anat must be a folder that can be read, but is not \(Permission denied\)"):
+        find_visits(tmp_path)

@@ -61,3 +61,12 @@ def test_spots_read_with_and_without_what_may_be_missing(tmp_path):
     path.write_text("participant_id\tx_mm\ty_mm\tn_cells\nphantom\t1\t2\t500\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"column\(s\) z_mm"):
         read_phantom(path)
+
+
+@pytest.mark.parametrize("notes", ["3", '"one sentence"'])
+def test_notes_that_are_no_list_are_refused(tmp_path, notes):
+    path = write_calibration(FOUND, tmp_path / "ours.toml")
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("notes")]
+    path.write_text("\n".join([*lines, f"notes = {notes}"]), encoding="utf-8")
+    with pytest.raises(InputError, match="must be a list of sentences"):
+        read_calibration(path)

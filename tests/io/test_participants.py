@@ -7,7 +7,14 @@ import math
 import pytest
 
 from ferrosight.errors import BidsError
-from ferrosight.io.participants import Participant, Session, read_participants, read_sessions
+from ferrosight.io.participants import (
+    Participant,
+    Session,
+    find_participant,
+    find_session,
+    read_participants,
+    read_sessions,
+)
 
 
 def participants(folder, *lines):
@@ -43,6 +50,7 @@ def test_participants_are_read(tmp_path):
         (["subject", "sub-01"], "participant_id"),
         (["participant_id\tstudy_kind", "sub-01\ttracers"], "study_kind.*prelabelled, targeted, tracer.*tracers"),
         (["participant_id", "sub-01", "sub-01"], "sub-01"),
+        (["participant_id", "sub-01", "01"], "sub-01 stands in several"),
         (["participant_id", "sub_01"], "sub_01"),
         (["participant_id\tage", "n/a\t3"], "sub- label"),
     ],
@@ -128,3 +136,18 @@ def test_bad_sessions_are_refused(tmp_path, lines, word):
 def test_real_participants_are_read(data_dir):
     assert read_participants(data_dir / "gel") == (Participant("gel"),)
     assert read_participants(data_dir / "brain-crop") == (Participant("crop", "homo sapiens"),)
+
+
+def test_a_session_may_stand_in_one_line_only_with_or_without_its_prefix(tmp_path):
+    sessions(tmp_path, "session_id\tday", "ses-d07\t7", "d07\t8")
+    with pytest.raises(BidsError, match="ses-d07 stands in several; keep one"):
+        read_sessions(tmp_path, "01")
+
+
+def test_a_line_is_found_by_its_label_and_only_then_by_its_number():
+    lines = (Session("1", 1.0), Session("01", 2.0), Session("d1", 3.0))
+    assert find_session(lines, "01") == lines[1]
+    assert find_session(lines, "001") == lines[0]
+    assert find_session(lines, "d01") is None
+    assert find_participant((Participant("7"),), "007") == Participant("7")
+    assert find_participant((Participant("7"),), "70") is None

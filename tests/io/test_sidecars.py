@@ -146,6 +146,15 @@ def test_images_that_disagree_are_named(tmp_path):
     assert sidecars.agreed_value("MagneticFieldStrength", [silent], sidecars.field_strength_t) is None
 
 
+def test_what_one_image_lacks_is_called_missing(tmp_path):
+    a, b = Metadata(tmp_path / "a", {"Units": "rad", "EchoTime": 0.004}, ()), Metadata(tmp_path / "b", {}, ())
+    with pytest.raises(SidecarError, match=r"but is rad and missing; correct"):
+        sidecars.agreed_value("Units", [a, b], lambda one: one.text("Units"))
+    other = Metadata(tmp_path / "b", {"EchoTime": 0.0041}, ())
+    with pytest.raises(SidecarError, match=r"but is 0\.004 and 0\.0041; correct"):
+        sidecars.agreed_value("EchoTime", [a, other], sidecars.echo_times_s)
+
+
 def test_json_written_with_a_byte_order_mark_is_read(study, image):
     path = image.with_name("sub-01_ses-a_run-1_echo-2_part-mag_MEGRE.json")
     path.write_text(json.dumps({"x": 1}), encoding="utf-8-sig")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ferrosight.errors import InputError
 from ferrosight.report.page import MAX_REJECTED_ROWS, _limit_context, render_visit_report, write_visit_report
 from ferrosight.types import CLUSTERS, Config, LimitMap, Search, Table
 
@@ -212,7 +213,7 @@ def test_writing_is_all_or_nothing(gel: Any, tmp_path: Path, monkeypatch: pytest
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail)
-        with pytest.raises(OSError, match="cannot become"):
+        with pytest.raises(InputError, match=r"cannot be written .*cannot become"):
             write_visit_report(path, *gel.parts, config=Config(), provenance={})
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -142,6 +142,14 @@ def test_time_to_alarm_is_kaplan_and_meiers(study: Any) -> None:
     assert curve.n_alarms == called.sum()
     assert curve.median == min((at for at, share in expected.items() if share <= 0.5), default=math.nan)
     assert (curve.time[0], curve.share[0]) == (0.0, 1.0)
+    assert curve.left.tolist() == sorted(7.0 * last[~called])
+    before = [max(at for at in curve.time if at <= left) for left in curve.left]
+    assert curve.share_left.tolist() == [curve.share[curve.time.tolist().index(at)] for at in before]
+
+
+def test_a_share_without_an_interval_says_so(study: Any) -> None:
+    alarmed = [story for story in study if summarise_subject(story).alarm >= 0]
+    assert ">0\u00a0% (no interval)<" in render(alarmed[:1])
 
 
 def test_only_subjects_whose_growth_can_be_known_are_in_a_curve(study: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ferrosight.errors import InputError
 from ferrosight.report.course import Course
 from ferrosight.report.subject import MAX_PANELS, render_subject_report, write_subject_report
 from ferrosight.types.story import SubjectStory
@@ -175,6 +176,23 @@ def test_the_same_story_gives_the_same_page(pages: Any) -> None:
     assert render(story) == text
 
 
+def test_what_is_said_of_every_visit_is_said_once(story_factory: Any, read_page: Any) -> None:
+    story = story_factory()
+    shared, own = "Displacement is not corrected.", "Two windows disagree."
+    visits = [
+        dataclasses.replace(visit, notes=(shared, own) if i == 1 else (shared,)) for i, visit in enumerate(story.visits)
+    ]
+    text = read_page(render(dataclasses.replace(story, visits=tuple(visits)))).text
+    assert text.count(shared) == 1
+    assert f"At every visit: {shared}" in text
+    assert text.count(own) == 1
+    lone = story_factory(n_tracks=1, days=(0.0,), relapse="unknown")
+    lone = dataclasses.replace(lone, visits=(dataclasses.replace(lone.visits[0], notes=(shared,)),))
+    text = read_page(render(lone)).text
+    assert text.count(shared) == 1
+    assert "At every visit" not in text
+
+
 def test_writing_is_all_or_nothing(story_factory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "sub-01_report.html"
     path.write_text("old", encoding="utf-8")
@@ -185,7 +203,7 @@ def test_writing_is_all_or_nothing(story_factory: Any, tmp_path: Path, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", fail)
-        with pytest.raises(OSError, match="cannot become"):
+        with pytest.raises(InputError, match=r"cannot be written .*cannot become"):
             write_subject_report(path, story, provenance={})
     assert path.read_text(encoding="utf-8") == "old"
     write_subject_report(path, story, provenance={})

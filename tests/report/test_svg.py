@@ -61,3 +61,17 @@ def test_a_path_that_cannot_hold_a_plot_is_refused(tmp_path) -> None:
         check_figure_path(tmp_path / "a.jpg")
     with pytest.raises(InputError, match="make it first"):
         write_figure(tmp_path / "none" / "a.png", new_figure(1, 1))
+
+
+@pytest.mark.parametrize("ending", ["svg", "pdf", "png"])
+def test_a_written_figure_is_whole_and_the_same_each_time(tmp_path, ending) -> None:
+    for name in ("one", "two"):
+        figure = new_figure(1, 1)
+        style_axes(figure.add_subplot())
+        write_figure(tmp_path / f"{name}.{ending}", figure)
+    assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
+    folder = tmp_path / f"folder.{ending}"
+    folder.mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        write_figure(folder, new_figure(1, 1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{n}.{ending}" for n in ("one", "two", "folder"))

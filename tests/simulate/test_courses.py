@@ -15,9 +15,7 @@ CONTENT = Content(iron_per_cell_pg=2.0, cell_radius_um=7.0, ms_am2_per_kg_fe=93.
 
 
 def place(n: int, day: float, course: Course, seed: int = 1, dose: float = 1.0):
-    return draw_placed(
-        (0.1, 0.2, 0.3), n, (40.0, 40.0, 40.0), CONTENT, 9.4, np.random.default_rng(seed), day, course, dose
-    )
+    return draw_placed((0.1, 0.2, 0.3), n, (40.0, 40.0, 40.0), CONTENT, np.random.default_rng(seed), day, course, dose)
 
 
 def test_half_of_the_cells_are_dead_after_a_half_life_and_the_living_gave_off_iron():

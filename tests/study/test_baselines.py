@@ -41,6 +41,14 @@ def test_a_baseline_is_held_against_nothing():
     assert (choice.is_baseline, choice.baseline, choice.note) == (True, None, "")
 
 
+def test_a_session_is_the_same_whatever_its_zeros():
+    """The day was found so already: a visit whose baseline is not is taken for a labelled one."""
+    sessions = (Session("1", -1.0, baseline=True), Session("2", 7.0))
+    every = (files("01"), files("02"))
+    assert choose_baseline(files("01"), every, sessions).is_baseline
+    assert choose_baseline(files("02"), every, sessions).baseline == files("01")
+
+
 @pytest.mark.parametrize(
     ("session", "sessions", "every", "said"),
     [

@@ -74,7 +74,7 @@ def test_a_truth_without_catalogue_is_named_and_counts_nowhere(study, tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_is_refused(study, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="must be a folder to write to"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_evaluation(evaluate_study(study / "out", study / "bids"), tmp_path / "file")
 
 

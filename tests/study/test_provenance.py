@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from ferrosight.errors import InputError
 from ferrosight.physics.labels import get_label
 from ferrosight.study import provenance
 from ferrosight.study.provenance import describe_run, hash_files, library_versions
@@ -20,6 +21,18 @@ def test_hashes_are_sha256_by_relative_path(tmp_path):
     (tmp_path / "sub" / "a.json").write_bytes(b"{}")
     found = hash_files([tmp_path / "sub" / "a.json"] * 2, tmp_path)
     assert found == {"sub/a.json": hashlib.sha256(b"{}").hexdigest()}
+
+
+@pytest.mark.parametrize("spoil", ["folder", "link"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, spoil):
+    path = tmp_path / "a.nii.gz"
+    if spoil == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / "never_fetched")
+    with pytest.raises(InputError, match=r"a\.nii\.gz must be a file that can be read") as caught:
+        hash_files([path], tmp_path)
+    assert ("fetch it" in str(caught.value)) == (spoil == "link")
 
 
 def test_versions_are_those_installed_and_absence_is_said(monkeypatch):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ferrosight.errors import InputError
 from ferrosight.io import read_table
 from ferrosight.study import run
 from ferrosight.study.run import StudyOptions, StudyOutcome, plan_study, run_study
@@ -124,6 +125,38 @@ def test_a_visit_without_its_summary_or_a_table_is_not_finished(stages, followed
     (out / "sub-01/sub-01_poses.json").unlink()
     go(followed_dir, out)
     assert analysed(stages) == ["follow d07 d14 pre"]
+
+
+@pytest.mark.parametrize("content", [b"garbage\xff\x00", b"track_id\tsession_id\nt\n", b""])
+@pytest.mark.parametrize("name", ["tracks.tsv", "poses.json", "relapse.tsv"])
+def test_a_damaged_file_of_a_subject_is_made_again(stages, followed_dir, tmp_path, name, content):
+    out = tmp_path / "out"
+    go(followed_dir, out)
+    analysed(stages)
+    before = tables(out)
+    (out / "sub-01" / f"sub-01_{name}").write_bytes(content)
+    assert go(followed_dir, out).exit_code == 0
+    assert analysed(stages) == ([] if name == "relapse.tsv" else ["follow d07 d14 pre"])
+    assert tables(out) == before
+
+
+def test_a_damaged_table_says_how_it_is_made_again(followed_dir, tmp_path, stages):
+    out = tmp_path / "out"
+    go(followed_dir, out)
+    analysed(stages)
+    tracks = out / "sub-01" / "sub-01_tracks.tsv"
+    kept = tracks.read_bytes()
+    tracks.write_bytes(b"garbage\xff\x00")
+    with pytest.raises(InputError, match=r"sub-01_tracks\.tsv .*; remove that file and run the participant level"):
+        go(followed_dir, out, level="group")
+    tracks.write_bytes(kept)
+    clusters = out / "sub-01/ses-d14/anat/sub-01_ses-d14_clusters.tsv"
+    clusters.write_bytes(b"garbage\xff\x00")
+    (subject,) = go(followed_dir, out).not_followed
+    assert "sub-01_ses-d14_clusters.tsv" in subject.error
+    assert subject.error.endswith("remove that file, and sub-01_ses-d14 is analysed again.")
+    clusters.unlink()
+    assert go(followed_dir, out).exit_code == 0
 
 
 def test_a_named_session_is_analysed_again_and_its_subject_followed_from_files(stages, followed_dir, tmp_path):

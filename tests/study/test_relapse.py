@@ -357,6 +357,24 @@ def test_lesions_that_cannot_be_read_silence_the_rules_alone(bids_dir, tmp_path)
     assert any("clinical rules are silent" in sentence and "longest_mm" in sentence for sentence in found.sentences)
 
 
+def test_lesions_of_no_visit_are_named_and_zeros_do_not_matter(bids_dir, tmp_path):
+    header = "session_id\tlesion_id\tlongest_mm\tperpendicular_mm\tvolume_mm3"
+    write_lines(bids_dir / "sub-01" / "sub-01_sessions.tsv", "session_id\tday\tbaseline", "ses-before\t-7\ttrue")
+    table, visits = bids_dir / "sub-01" / "sub-01_lesions.tsv", followed()
+    visits = tuple(dataclasses.replace(visit, session=f"0{index}") for index, visit in enumerate(visits))
+    tracks = track_table(grow())
+    tracks = tracks.with_columns(session_id=np.array([f"0{name[1:]}" for name in tracks["session_id"]]))
+    said = "tells of ses-99, which is not followed"
+    write_lines(table, header, "0\tleft\t20\t15\t2000", "1\tleft\t26\t20\t4000", "ses-before\tn/a\tn/a\tn/a\tn/a")
+    found, _ = write(bids_dir, tmp_path, tracks, visits, study_kind="targeted")
+    assert found.table["comparator_recist"].tolist()[:2] == ["none", "progression"]
+    assert not any(said in sentence for sentence in found.sentences)
+    write_lines(table, header, "0\tleft\t20\t15\t2000", "99\tleft\t26\t20\t4000")
+    found, _ = write(bids_dir, tmp_path, tracks, visits, study_kind="targeted")
+    assert "progression" not in found.table["comparator_recist"].tolist()
+    assert any(said in sentence for sentence in found.sentences)
+
+
 SD_MM, APART_MM, SEEN_AS_ONE_MM, THRESHOLD = 0.1, 0.3, 0.2, 5.5
 
 

@@ -48,6 +48,8 @@ def _root(
     ] = False,
 ) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    # What it says of a damaged header becomes part of the one sentence; it would print it twice besides.
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
 
 
 app.command()(demo)

@@ -53,7 +53,7 @@ def plan(
     carry_over: Annotated[float, typer.Option(help="Share of iron that stays from one scan to the next.")] = 0.1,
     alpha: Annotated[float, typer.Option(help="Chance of ever raising a false alarm, at most.")] = 0.05,
     simulated: Annotated[int, typer.Option(help="Animals that are simulated.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of the simulation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the simulation.", min=0)] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw it; .svg, .pdf or .png.", metavar="FILE")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:

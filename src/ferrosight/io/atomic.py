@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ferrosight.errors import InputError
+
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
@@ -16,15 +18,34 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
     However the block ends otherwise, an interruption included, the temporary file is removed and what was
     at ``path`` stays as it was. Missing folders are made.
+
+    Raises InputError where the file cannot be written: no permission, no space left, a file where a folder should be.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        with temporary.open("xb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                yield file
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot(path, "written", error) from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file of Ferrosight's own where it is there; InputError where that is not allowed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _cannot(path, "removed", error) from error
+
+
+def _cannot(path: Path, done: str, error: OSError) -> InputError:
+    # A file of the name that a missing folder should have is "File exists", which explains nothing.
+    why = "a file stands where its folder should be" if isinstance(error, FileExistsError) else error.strerror
+    return InputError(f"{path} cannot be {done} ({why or error}); make room, allow it, or choose another folder.")
 
 
 def write_text_atomic(path: Path, text: str) -> Path:

@@ -72,7 +72,7 @@ def find_visits(
     Raises
     ------
     BidsError
-        Where the folder is missing or holds no such images, or a label asked for does not exist.
+        Where a folder is missing, cannot be read or holds no such images, or a label asked for does not exist.
     """
     root = Path(bids_dir)
     if not root.is_dir():
@@ -83,7 +83,13 @@ def find_visits(
     wanted = _choose(root, "subject", "sub", present, subjects)
     visits = []
     for subject in wanted:
-        of_subject = _visits_of_subject(root, subject)
+        try:
+            of_subject = _visits_of_subject(root, subject)
+        except OSError as error:
+            raise BidsError(
+                f"{error.filename or root} must be a folder that can be read, but is not ({error.strerror}); allow it, "
+                "or choose other subjects."
+            ) from error
         if not of_subject:
             _LOG.warning("%s: sub-%s has no gradient-echo images.", root, subject)
         visits += of_subject

@@ -73,6 +73,8 @@ def read_calibration(path: Path) -> Calibration:
 
 def _check_kind(path: Path, name: str, value: Any) -> Any:
     if name == "notes":
+        if not isinstance(value, list):
+            raise InputError(f"notes in the calibration {path} must be a list of sentences, but is {value!r}.")
         return tuple(str(note) for note in value)
     kind: tuple[type, ...] = (str,) if name in _TEXTS else (int,) if name in _WHOLE else (int, float)
     if not isinstance(value, kind) or isinstance(value, bool):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from ferrosight.errors import BidsError
-from ferrosight.io.bids_names import clean_label
+from ferrosight.io.bids_names import clean_label, same_label
 from ferrosight.io.tables import MISSING, read_tsv
 from ferrosight.types.relapse import STUDY_KINDS
 
@@ -41,6 +42,18 @@ class Session:
     reference: float = math.nan
 
 
+def find_session(lines: Sequence[Session], session: str) -> Session | None:
+    """The line that tells of a session; None where there is none. Numbers may be padded with zeros otherwise."""
+    exact = next((line for line in lines if line.session == session), None)
+    return exact or next((line for line in lines if same_label(line.session, session)), None)
+
+
+def find_participant(lines: Sequence[Participant], subject: str) -> Participant | None:
+    """The line that tells of a subject, likewise."""
+    exact = next((line for line in lines if line.subject == subject), None)
+    return exact or next((line for line in lines if same_label(line.subject, subject)), None)
+
+
 def read_participants(bids_dir: Path | str) -> tuple[Participant, ...]:
     """The lines of participants.tsv in their order; empty where there is no such file.
 
@@ -50,7 +63,7 @@ def read_participants(bids_dir: Path | str) -> tuple[Participant, ...]:
         Naming the file and the column that is missing or holds what it cannot.
     """
     path = Path(bids_dir) / "participants.tsv"
-    rows = _rows(path, "participant_id")
+    rows = _rows(path, "participant_id", "sub")
     for row in rows:
         kind = row.get("study_kind", "")
         if kind and kind not in STUDY_KINDS:
@@ -76,7 +89,7 @@ def read_sessions(bids_dir: Path | str, subject: str) -> tuple[Session, ...]:
     """
     name = f"sub-{clean_label('sub', subject)}"
     path = Path(bids_dir) / name / f"{name}_sessions.tsv"
-    rows = _rows(path, "session_id")
+    rows = _rows(path, "session_id", "ses")
     # BIDS asks for neither, but nothing else that is told of a visit means anything without its day.
     if rows and {"baseline", "label_day"} & set(rows[0]) and not {"day", "acq_time"} & set(rows[0]):
         raise BidsError(f"{path} must have a column day or acq_time, but has {', '.join(rows[0])}.")
@@ -93,17 +106,19 @@ def read_sessions(bids_dir: Path | str, subject: str) -> tuple[Session, ...]:
     )
 
 
-def _rows(path: Path, key: str) -> list[dict[str, str]]:
+def _rows(path: Path, key: str, entity: str) -> list[dict[str, str]]:
     """Lines as mappings with missing values as ""; the key column must exist and be unique."""
     if not path.is_file():
         return []
     header, rows = read_tsv(path)
     if key not in header:
         raise BidsError(f"{path} must have a column {key}, but has {', '.join(header)}.")
-    ids = [row[key] for row in rows]
+    # With and without its prefix a label is the same.
+    ids = [row[key].removeprefix(f"{entity}-") for row in rows]
     twice = sorted({label for label in ids if ids.count(label) > 1})
     if twice:
-        raise BidsError(f"{path}: every {key} may stand in one line only, but {', '.join(twice)} stands in several.")
+        named = ", ".join(f"{entity}-{label}" for label in twice)
+        raise BidsError(f"{path}: every {key} may stand in one line only, but {named} stands in several; keep one.")
     return [{name: "" if text == MISSING else text for name, text in row.items()} for row in rows]
 
 

@@ -187,4 +187,8 @@ def agreed_value(field: str, images: Sequence[Metadata], read: Callable[[Metadat
 
 
 def _show(value: object) -> str:
-    return value.name.lower() if isinstance(value, PhaseSign) else f"{value}"
+    if isinstance(value, PhaseSign):
+        return value.name.lower()
+    if isinstance(value, tuple):
+        return ", ".join(f"{number:g}" for number in value)
+    return f"{value}" or "missing"

@@ -187,13 +187,14 @@ def _group_rows(
 
 def _alarm_row(group: str, curve: Any, *, in_days: bool) -> dict[str, str]:
     last, low, high = curve.share[-1], curve.low[-1], curve.high[-1]
-    interval = f" ({100 * low:.0f}–{100 * high:.0f})" if math.isfinite(low) and math.isfinite(high) else ""
+    bounded = math.isfinite(low) and math.isfinite(high)
+    interval = f"({100 * low:.0f}–{100 * high:.0f})" if bounded else "(no interval)"
     return {
         "group": group or "all",
         "n": f"{curve.n_subjects:,}",
         "alarms": f"{curve.n_alarms:,}",
         "median": _when(curve.median, in_days=in_days) if math.isfinite(curve.median) else "not reached",
-        "last": f"{100 * last:.0f}{interval}\u00a0%",
+        "last": f"{100 * last:.0f}\u00a0% {interval}",
     }
 
 

@@ -115,6 +115,8 @@ def draw_alarms(curves: Mapping[str, AlarmCurve], groups: Sequence[str], *, in_d
         axes.step(
             curve.time, curve.share, where="post", color=colour, linewidth=2.2, linestyle=dashes,
         )  # fmt: skip
+        # Where one curve hides another, the marks of those who leave it still show.
+        axes.plot(curve.left, curve.share_left, linestyle="", marker="|", markersize=11, color=colour)
     axes.set(xlabel="day" if in_days else "visit", ylabel="subjects without alarm", ylim=(-0.02, 1.04))
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.0f} %"))

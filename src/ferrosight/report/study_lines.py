@@ -156,14 +156,17 @@ class AlarmCurve:
     """The share of a group's subjects without an alarm over time (Kaplan and Meier), with its 95 % interval.
 
     ``time`` (n,) begins with the time that is given as the start; ``low`` and ``high`` are NaN where the interval is
-    undefined. ``median`` is the first time at which half have had an alarm, NaN for none. Subjects in which growth was
-    not tested or cannot be known are in no curve.
+    undefined. ``left`` (k,) are the last visits of those who never had an alarm, ``share_left`` (k,) the curve there.
+    ``median`` is the first time at which half have had an alarm, NaN for none. Subjects in which growth was not tested
+    or cannot be known are in no curve.
     """
 
     time: NDArray[np.float64]
     share: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    left: NDArray[np.float64]
+    share_left: NDArray[np.float64]
     n_subjects: int
     n_alarms: int
     median: float
@@ -188,11 +191,14 @@ def time_to_alarm(lines: Sequence[SubjectLine], *, in_days: bool, start: float) 
     time, share = (np.asarray(part, dtype=np.float64) for part in (survival.quantiles, survival.probabilities))
     low, high = (np.asarray(part.probabilities, dtype=np.float64) for part in (interval.low, interval.high))
     half = np.flatnonzero(share <= 0.5)
+    left = np.array(sorted(calm), dtype=np.float64)
     return AlarmCurve(
         time=np.concatenate([[start], time]),
         share=np.concatenate([[1.0], share]),
         low=np.concatenate([[math.nan], low]),
         high=np.concatenate([[math.nan], high]),
+        left=left,
+        share_left=np.concatenate([[1.0], share])[np.searchsorted(time, left, side="right")],
         n_subjects=len(tested),
         n_alarms=len(called),
         median=float(time[half[0]]) if half.size else math.nan,

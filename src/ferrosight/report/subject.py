@@ -210,13 +210,14 @@ def _table_context(course: Course) -> dict[str, Any]:
         "n_measured": len(rows),
         "n_measured_hidden": max(len(rows) - MAX_MEASUREMENTS, 0),
         "visit_rows": _visit_rows(course),
+        "shared_notes": " ".join(_shared_notes(course)),
     }
 
 
 def _track_columns(course: Course) -> list[tuple[str, str]]:
     values = [(f"{course.quantity.words}, {end}", "95 % interval") for end in ("first seen", "last measured")]
     iron = [("iron, last measured", "95 % interval")] if course.quantity is CELLS else []
-    return [("track", ""), ("seen", ""), *values, *iron, ("events", ""), ("x, y, z, last", "mm"), ("name", "")]
+    return [("track", ""), ("seen", ""), *values, *iron, ("events", ""), ("x, y, z, last", "mm, and name")]
 
 
 def _track_cells(course: Course, track: Track) -> list[Cell]:
@@ -234,8 +235,7 @@ def _track_cells(course: Course, track: Track) -> list[Cell]:
         _value_cell(course, track, last, course.quantity),
         *iron,
         Cell("; ".join(story_words.track_events(course, track))),
-        Cell(_place(course, place), course.value(place, "x_mm")),
-        Cell(track.track_id),
+        Cell(_place(course, place), course.value(place, "x_mm"), track.track_id),
     ]
 
 
@@ -294,8 +294,16 @@ def _measured_cells(course: Course, track: Track, visit: int, row: int) -> list[
     ]
 
 
+def _shared_notes(course: Course) -> list[str]:
+    """What is said of every visit that was analysed; nothing where that is one."""
+    analysed = [visit for visit in course.visits if not visit.failed]
+    return (
+        [note for note in analysed[0].notes if all(note in visit.notes for visit in analysed)] if analysed[1:] else []
+    )
+
+
 def _visit_rows(course: Course) -> list[dict[str, Any]]:
-    alarms = _alarm_sessions(course.story)
+    alarms, shared = _alarm_sessions(course.story), set(_shared_notes(course))
     rows = []
     for i, visit in enumerate(course.visits):
         one = course.totals[i]
@@ -311,7 +319,7 @@ def _visit_rows(course: Course) -> list[dict[str, Any]]:
                 "seen": numbers.NA if visit.failed else f"{one.n_seen:,} of {one.n_followed:,}",
                 "total": _total_words(course, i),
                 "growth": alarms.get(visit.session, numbers.NA),
-                "words": " ".join(part for part in (visit.error, *visit.notes) if part),
+                "words": " ".join(part for part in (visit.error, *visit.notes) if part and part not in shared),
             }
         )
     return rows

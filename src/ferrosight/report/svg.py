@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
 from ferrosight.errors import InputError
+from ferrosight.report.template import write_whole
 
 FIGURE_FORMATS = (".svg", ".pdf", ".png")
 _FILE_DPI = 200
@@ -115,7 +116,7 @@ def check_figure_path(path: Path) -> None:
 
 
 def write_figure(path: Path, figure: Figure) -> None:
-    """Write a figure as SVG, PDF or PNG, by the path's ending, on white.
+    """Write a figure as SVG, PDF or PNG, by the path's ending, on white: whole, or not at all.
 
     Raises
     ------
@@ -125,12 +126,12 @@ def write_figure(path: Path, figure: Figure) -> None:
     check_figure_path(path)
     figure.patch.set(facecolor="white", alpha=1.0)
     # The same numbers give the same bytes, and text stays text.
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
-    try:
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42}):
-            figure.savefig(path, dpi=_FILE_DPI, metadata=metadata)
-    except OSError as error:
-        raise InputError(f"the plot {path} cannot be written: {error.strerror}.") from None
+    kind = path.suffix.lower().removeprefix(".")
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    drawn = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "figure", "pdf.fonttype": 42}):
+        figure.savefig(drawn, format=kind, dpi=_FILE_DPI, metadata=metadata)
+    write_whole(path, drawn.getvalue())
 
 
 def page_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import uuid
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from ferrosight.errors import InputError
 
 RESEARCH_ONLY = "Research use only. Not a diagnostic device."
 
@@ -34,12 +36,20 @@ def load_template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def write_whole(path: Path | str, page: str) -> None:
-    """Write a page as UTF-8: whole, or not at all. The folder must exist."""
+def write_whole(path: Path | str, content: str | bytes) -> None:
+    """Write a page (as UTF-8) or a figure: whole, or not at all. The folder must exist.
+
+    Raises InputError where it cannot be written.
+    """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        try:
+            partial.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}); make room, allow it, or choose another folder."
+        ) from error

@@ -223,8 +223,8 @@ def _draw_clusters(
         course = Course() if plan.is_graft and name == "growing" else draw_course(name, rng)
         walked = draw_wandering(day, STEP_VOXELS * room.finest_mm, np.random.default_rng(stream.spawn(1)[0]))
         there = (float(spot[0] + walked[0]), float(spot[1] + walked[1]), float(spot[2] + walked[2]))
-        draw = draw_placed if plan.is_placed else _draw_solid
-        sources.append(draw(there, plan.n, plan.half_axes_um, content, b0_t, rng, max(day, 0.0), course, dose))
+        plain = (there, plan.n, plan.half_axes_um, content, rng, max(day, 0.0), course, dose)
+        sources.append(draw_placed(*plain) if plan.is_placed else _draw_solid(*plain, b0_t))
     rng = np.random.default_rng(streams[-1])
     for _ in range(_scale(content.n_particles, share)):
         iron_pg = math.exp(rng.uniform(*np.log(content.particles_pg)))
@@ -264,7 +264,6 @@ def draw_placed(
     n: int,
     half_axes_um: Position,
     content: Content,
-    b0_t: float,
     rng: np.random.Generator,
     day: float,
     course: Course,
@@ -274,8 +273,8 @@ def draw_placed(
 
     ``half_axes_um`` are those of the cells on the first day. The same ``rng`` gives every cell the same place, load
     and death on every day; more of them lie farther out. ``dose`` is label that arrived over what was meant to.
+    The label is saturated: its moment is the same in every magnet.
     """
-    del b0_t  # a saturated label has the same moment in every magnet
     n_now, n_most = course.count_cells(n, day), course.count_most(n)
     way = rng.normal(size=(n_most, 3))
     way *= np.cbrt(rng.random((n_most, 1))) / np.linalg.norm(way, axis=1, keepdims=True)
@@ -300,11 +299,11 @@ def _draw_solid(
     n: int,
     half_axes_um: Position,
     content: Content,
-    b0_t: float,
     rng: np.random.Generator,
     day: float,
     course: Course,
     dose: float,
+    b0_t: float,
 ) -> Source | None:
     """The same, with the iron of so many cells spread evenly."""
     turn = rng.uniform(0, 360, 3)

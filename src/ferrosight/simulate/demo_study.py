@@ -144,7 +144,6 @@ def build_demo_visit(subject: DemoSubject, seed: int, visit: int) -> ScanSpec:
             cluster.n_cells,
             half_axes,
             _CELLS,
-            _SCAN.b0_t,
             cells,
             day,
             cluster.course,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ferrosight.errors import FerrosightError
-from ferrosight.io import Session, VisitFiles, read_visit
+from ferrosight.io import Session, VisitFiles, find_session, read_visit
 from ferrosight.io.bids_names import same_label
 from ferrosight.study.visit import BaselineScan, prepare_baseline
 from ferrosight.types import Config, PhaseSign, Progress
@@ -67,17 +67,20 @@ def choose_baseline(visit: VisitFiles, visits: Iterable[VisitFiles], sessions: S
     sessions
         The lines of the subject's sessions.tsv.
     """
-    lines = {one.session: one for one in sessions}
-    if _is_baseline(visit, lines):
+    own = find_session(sessions, visit.session)
+    if own is not None and own.baseline:
         return BaselineChoice(is_baseline=True)
-    baselines = [one for one in visits if _is_baseline(one, lines)]
+    visits = tuple(visits)
+    lines = {one.session: find_session(sessions, one.session) for one in visits}
+    days = {session: line.day for session, line in lines.items() if line is not None and line.baseline}
+    baselines = [one for one in visits if one.session in days]
     if not baselines:
         named = ", ".join(f"ses-{one.session}" for one in sessions if one.baseline)
         return BaselineChoice(note=f"the baseline of {visit.name} has no gradient-echo scan ({named})" if named else "")
-    day = lines[visit.session].day if visit.session in lines else math.nan
+    day = math.nan if own is None else own.day
     if math.isnan(day):
         return BaselineChoice(note=f"the day of {visit.name} is not known, so no baseline can be said to be before it")
-    earlier = {one.session: lines[one.session].day for one in baselines if lines[one.session].day <= day}
+    earlier = {session: then for session, then in days.items() if then <= day}
     if not earlier:
         names = ", ".join(one.name for one in baselines)
         return BaselineChoice(note=f"no baseline scan is known to be before {visit.name} ({names})")
@@ -88,7 +91,3 @@ def choose_baseline(visit: VisitFiles, visits: Iterable[VisitFiles], sessions: S
         return BaselineChoice(baseline=(same or there)[0])
     names = ", ".join(one.name for one in there)
     return BaselineChoice(note=f"several baseline scans could be meant and none has the visit's acq and run ({names})")
-
-
-def _is_baseline(visit: VisitFiles, lines: dict[str, Session]) -> bool:
-    return visit.session in lines and lines[visit.session].baseline

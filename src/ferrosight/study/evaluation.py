@@ -100,9 +100,5 @@ def write_evaluation(study: StudyEvaluation, folder: Path) -> tuple[Path, ...]:
     InputError
         ``folder`` is a file, or cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = write_json_atomic(folder / "evaluation.json", study.as_plain())
-    except OSError as error:
-        raise InputError(f"{folder} must be a folder to write to, but is not: {error.strerror}.") from None
+    written = write_json_atomic(folder / "evaluation.json", study.as_plain())
     return (written, *write_evaluation_charts(study.evaluation, folder))

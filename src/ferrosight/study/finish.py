@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ferrosight.errors import FerrosightError
-from ferrosight.io import Participant, output_path, read_participants, read_sessions, read_visit
+from ferrosight.errors import BidsError, FerrosightError, InputError
+from ferrosight.io import Participant, find_participant, output_path, read_participants, read_sessions, read_visit
 from ferrosight.report.study_lines import SubjectLine, summarise_subject
 from ferrosight.study.outcomes import VisitOutcome
 from ferrosight.study.pages import (
@@ -129,21 +129,23 @@ def _find_title(bids_dir: Path) -> str:
 
 
 def _tell_line(bids_dir: Path, subject: str, outcomes: Sequence[VisitOutcome], out_dir: Path) -> SubjectLine:
-    story = read_subject(
-        _find_participant(bids_dir, subject),
-        tell_visits([outcome.as_plain() for outcome in outcomes], read_sessions(bids_dir, subject)),
-        output_path(out_dir, "tracks", subject),
-        output_path(out_dir, "relapse", subject),
-    )
+    participant = _find_participant(bids_dir, subject)
+    visits = tell_visits([outcome.as_plain() for outcome in outcomes], read_sessions(bids_dir, subject))
+    try:
+        story = read_subject(
+            participant, visits, output_path(out_dir, "tracks", subject), output_path(out_dir, "relapse", subject)
+        )
+    except BidsError as error:
+        said = f"{str(error).rstrip('.')}; remove that file and run the participant level, which makes it again."
+        raise InputError(said) from error
     if not output_path(out_dir, "subject_report", subject).exists():
         story = dataclasses.replace(story, report="")
     return summarise_subject(story)
 
 
 def _find_participant(bids_dir: Path, subject: str, study_kind: str = "") -> Participant:
-    named = (one for one in read_participants(bids_dir) if one.subject == subject)
-    participant = next(named, Participant(subject))
-    return dataclasses.replace(participant, study_kind=study_kind or participant.study_kind)
+    told = find_participant(read_participants(bids_dir), subject) or Participant(subject)
+    return dataclasses.replace(told, subject=subject, study_kind=study_kind or told.study_kind)
 
 
 def _draw_backdrop(

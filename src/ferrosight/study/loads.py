@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ferrosight.errors import InputError
-from ferrosight.io import Session, VisitFiles
-from ferrosight.io.bids_names import same_label
+from ferrosight.io import Session, VisitFiles, find_session
 from ferrosight.types import Calibration, IronPerCell, Label, UptakeCourse
 from ferrosight.uptake.predict import carry_calibration, load_on_day
 
@@ -66,7 +65,7 @@ def day_since_labelling(visit: VisitFiles, sessions: Sequence[Session]) -> float
 
     A visit's own ``label_day``, else the last of the subject's others' that is not after it.
     """
-    own = next((line for line in sessions if same_label(line.session, visit.session)), None)
+    own = find_session(sessions, visit.session)
     if own is None or math.isnan(own.day):
         return math.nan
     if not math.isnan(own.label_day):

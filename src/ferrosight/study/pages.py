@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ferrosight.io import output_path
-from ferrosight.io.participants import Participant, Session
+from ferrosight.io.participants import Participant, Session, find_session
 from ferrosight.io.tables import read_table
 from ferrosight.report.overview import choose_layout
 from ferrosight.report.study import write_study_report
@@ -44,11 +44,12 @@ def tell_visits(outcomes: Iterable[Mapping[str, Any]], sessions: Iterable[Sessio
     One visit per session: several scans of a session are one, which failed only if all of them did. Visits without a
     day keep their place among the others.
     """
-    lines = {line.session: line for line in sessions}
+    lines = tuple(sessions)
     scans: dict[str, list[Mapping[str, Any]]] = {}
     for outcome in outcomes:
         scans.setdefault(outcome["session"] or "", []).append(outcome)
-    visits = [_tell_visit(name, lines.get(name, Session(name)), of_visit) for name, of_visit in scans.items()]
+    told = {name: find_session(lines, name) or Session(name) for name in scans}
+    visits = [_tell_visit(name, told[name], of_visit) for name, of_visit in scans.items()]
     dated = iter(sorted((visit for visit in visits if math.isfinite(visit.day)), key=lambda visit: visit.day))
     return tuple(next(dated) if math.isfinite(visit.day) else visit for visit in visits)
 

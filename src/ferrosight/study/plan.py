@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from ferrosight.io import (
     Session,
     VisitFiles,
     check_out_dir,
+    find_participant,
     find_pet_visits,
+    find_session,
     find_visits,
     read_participants,
     read_sessions,
 )
-from ferrosight.io.bids_names import same_label
 from ferrosight.io.sidecars import read_metadata
 from ferrosight.physics.labels import get_label
 from ferrosight.study.baselines import BaselineChoice, choose_baseline
@@ -83,12 +84,13 @@ def plan_study(
     _check_writable(out_dir)
     other_sessions = [file.session for file in find_pet_visits(bids_dir, subjects)]
     visits = find_visits(bids_dir, subjects, sessions, other_sessions=other_sessions)
-    named = {participant.subject: participant.label for participant in read_participants(bids_dir)}
+    participants = read_participants(bids_dir)
 
     def label_of(visit: VisitFiles) -> Label | None:
         label = options.label
-        if label is None and named.get(visit.subject):
-            label = get_label(named[visit.subject])
+        named = find_participant(participants, visit.subject)
+        if label is None and named is not None and named.label:
+            label = get_label(named.label)
         return label if label is None or options.uptake is None else without_load(label)
 
     planned = []
@@ -112,8 +114,9 @@ def plan_study(
     return tuple(planned)
 
 
-def _find_day(visit: VisitFiles, lines: Iterable[Session]) -> float:
-    return next((line.day for line in lines if same_label(line.session, visit.session)), math.nan)
+def _find_day(visit: VisitFiles, lines: Sequence[Session]) -> float:
+    line = find_session(lines, visit.session)
+    return math.nan if line is None else line.day
 
 
 def _group(planned: PlannedVisit) -> tuple[str, bool]:

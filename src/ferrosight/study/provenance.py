@@ -12,17 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ferrosight import __version__
+from ferrosight.errors import InputError
 
 if TYPE_CHECKING:
     from ferrosight.types import Config, IronPerCell, Label
 
 
 def hash_files(paths: Iterable[Path], root: Path) -> dict[str, str]:
-    """SHA-256 of each file, by its path relative to ``root``, sorted."""
+    """SHA-256 of each file, by its path relative to ``root``, sorted.
+
+    Raises InputError for one that cannot be read: a link to content that was never fetched, for example.
+    """
     found = {}
     for path in sorted(set(paths)):
-        with path.open("rb") as file:
-            found[path.relative_to(root).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with path.open("rb") as file:
+                found[path.relative_to(root).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            broken = "; it is a link, and what it leads to is not there: fetch it" if path.is_symlink() else ""
+            raise InputError(
+                f"{path} must be a file that can be read, but is not ({error.strerror}){broken}."
+            ) from error
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ferrosight.errors import InputError
+from ferrosight.errors import BidsError, InputError
 from ferrosight.io import VisitFiles, read_table
 from ferrosight.study.products import visit_path
 from ferrosight.study.provenance import hash_content
@@ -52,13 +52,16 @@ def recall_catalogue(out_dir: Path, finished: FinishedVisit) -> Catalogue:
 
     Raises
     ------
-    BidsError
+    InputError
         A table is not as it was written.
     """
     files, summary = finished.files, finished.summary
-    clusters, fits, nulls = (
-        read_table(schema, visit_path(out_dir, schema.name, files)) for schema in (CLUSTERS, FITS, NULLS)
-    )
+    try:
+        clusters, fits, nulls = (
+            read_table(schema, visit_path(out_dir, schema.name, files)) for schema in (CLUSTERS, FITS, NULLS)
+        )
+    except BidsError as error:
+        raise InputError(f"{str(error).rstrip('.')}; remove that file, and {files.name} is analysed again.") from error
     if clusters["cluster_id"].tolist() != fits["cluster_id"].tolist():
         raise InputError(f"{files.name}: its tables of clusters and fits do not belong together; analyse it again.")
     unknown = np.zeros(0)

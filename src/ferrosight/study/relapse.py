@@ -10,8 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.errors import BidsError, InputError
-from ferrosight.io import output_path, read_lesions, read_participants, read_sessions, write_table
-from ferrosight.io.bids_names import clean_label
+from ferrosight.io import (
+    Session,
+    find_participant,
+    find_session,
+    output_path,
+    read_lesions,
+    read_participants,
+    read_sessions,
+    write_table,
+)
+from ferrosight.io.bids_names import clean_label, same_label
 from ferrosight.relapse import weigh_evidence
 from ferrosight.study.relapse_rules import compare_rules
 from ferrosight.study.relapse_series import (
@@ -90,12 +99,12 @@ def write_relapse(
     BidsError
         participants.tsv or the sessions table cannot be read.
     """
-    lines = {line.session: line for line in read_sessions(bids_dir, subject)}
-    kept = [visit for visit in visits if visit.session not in lines or not lines[visit.session].baseline]
-    reference = np.array([lines[v.session].reference if v.session in lines else np.nan for v in kept], dtype=float)
-    notes: tuple[str, ...] = ()
+    sessions = read_sessions(bids_dir, subject)
+    lines = [find_session(sessions, visit.session) or Session(visit.session) for visit in visits]
+    kept = [visit for visit, line in zip(visits, lines, strict=True) if not line.baseline]
+    reference = np.array([line.reference for line in lines if not line.baseline], dtype=float)
     try:
-        lesions = read_lesions(bids_dir, subject)
+        lesions, notes = _name_visits(read_lesions(bids_dir, subject), visits, sessions)
     except BidsError as error:
         lesions, notes = Table(LESIONS, {}), (f"The clinical rules are silent: {error}",)
     found = assess_relapse(
@@ -290,11 +299,31 @@ def _list_unknown(relapse: RelapseConfig, kind: StudyKind, series: SubjectSeries
     return [f"Settings that nobody gave: {'; '.join(unknown)}."] if unknown else []
 
 
+def _name_visits(
+    lesions: Table, visits: Sequence[FollowedVisit], lines: Sequence[Session]
+) -> tuple[Table, tuple[str, ...]]:
+    """The lesions with their sessions called as the visits are, and what is said of those that are no visit at all."""
+    listed: list[str] = lesions["session_id"].tolist()
+    names = {label: _name_visit(label, visits) for label in listed}
+    lost = ", ".join(f"ses-{label}" for label, name in names.items() if not name and not _is_baseline(label, lines))
+    said = (f"The table of lesions tells of {lost}, which is not followed: those lines count nowhere.",) if lost else ()
+    return lesions.with_columns(session_id=np.array([names[label] or label for label in listed], dtype=np.str_)), said
+
+
+def _name_visit(label: str, visits: Sequence[FollowedVisit]) -> str:
+    sessions = [visit.session for visit in visits]
+    return label if label in sessions else next((one for one in sessions if same_label(one, label)), "")
+
+
+def _is_baseline(label: str, lines: Sequence[Session]) -> bool:
+    line = find_session(lines, label)
+    return line is not None and line.baseline
+
+
 def _find_kind(bids_dir: Path, subject: str) -> StudyKind | None:
     """The kind that participants.tsv says this subject's study is of."""
-    label = clean_label("sub", subject)
-    said = {line.subject: line.study_kind for line in read_participants(bids_dir)}.get(label, "")
-    return next((kind for kind in STUDY_KINDS if kind == said), None)
+    line = find_participant(read_participants(bids_dir), clean_label("sub", subject))
+    return next((kind for kind in STUDY_KINDS if line is not None and kind == line.study_kind), None)
 
 
 def _describe(found: SubjectRelapse) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ferrosight import __version__
 from ferrosight.errors import FerrosightError
-from ferrosight.io import PetFile, output_path, read_visit, write_dataset_description, write_json_atomic
+from ferrosight.io import PetFile, output_path, read_visit, remove_file, write_dataset_description, write_json_atomic
 from ferrosight.study.baselines import HeldBaseline, hold_baseline
 from ferrosight.study.finish import finish_study, finish_subject
 from ferrosight.study.outcomes import StudyOutcome, SubjectOutcome, VisitOutcome
@@ -276,7 +276,7 @@ class _Runner:
         summary = summarise_catalogue(result.catalogue, scan.grid)
         on_progress("writing", 0, 1)
         # Until all is written the visit is not finished, whatever was there before.
-        visit_path(self.out_dir, "summary", visit).unlink(missing_ok=True)
+        remove_file(visit_path(self.out_dir, "summary", visit))
         write_dataset_description(self.out_dir)
         write_tables(result, self.out_dir, visit)
         write_maps(result, self.out_dir, visit)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ferrosight.errors import InputError
-from ferrosight.io import output_path, read_table, read_visit, write_json_atomic, write_table
+from ferrosight.errors import BidsError, InputError
+from ferrosight.io import output_path, read_table, read_visit, remove_file, write_json_atomic, write_table
 from ferrosight.study.follow import FollowedSubject, VisitFacts, VisitToFollow, follow_subject
 from ferrosight.study.plan import PlannedVisit, StudyOptions
 from ferrosight.study.products import visit_path
@@ -85,7 +85,7 @@ def follow_visits(
     followed = follow_subject(visits, options.config, on_progress=on_progress)
     poses = output_path(out_dir, "poses", subject)
     # What is there from before belongs to other tracks.
-    poses.unlink(missing_ok=True)
+    remove_file(poses)
     write_table(followed.tracks, output_path(out_dir, "tracks", subject))
     notes += followed.notes
     write_json_atomic(poses, plain_value(_describe(followed, notes, fingerprint, options)))
@@ -205,6 +205,7 @@ def _recall_subject(
             )
             for one in content["visits"]
         )
-    except (OSError, ValueError, KeyError, TypeError):
+        return SubjectResult(subject, read_table(TRACKS, tracks), visits, tuple(content["notes"]), fingerprint, True)
+    except (OSError, ValueError, KeyError, TypeError, BidsError):
+        # Damaged or made by another version: it is made anew.
         return None
-    return SubjectResult(subject, read_table(TRACKS, tracks), visits, tuple(content["notes"]), fingerprint, True)

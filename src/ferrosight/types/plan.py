@@ -12,6 +12,9 @@ from ferrosight.errors import InputError
 from ferrosight.types._validate import frozen_array, set_field
 from ferrosight.types.limit import Protocol, Search
 
+#: More visits than anybody makes, and more doublings than any number of cells bears.
+_MOST_VISITS, _MOST_DOUBLINGS, _MOST_START_CELLS = 1000, 200.0, 1e12
+
 
 @dataclass(frozen=True)
 class PlanDesign:
@@ -53,6 +56,16 @@ class PlanDesign:
             value = getattr(self, name)
             if not 0 < value < math.inf:
                 raise InputError(f"{name} must be positive, but is {value:g}.")
+        if self.start_cells > _MOST_START_CELLS:
+            raise InputError(f"start_cells must be at most {_MOST_START_CELLS:g}, but is {self.start_cells:g}.")
+        if self.n_visits > _MOST_VISITS:
+            raise InputError(f"n_visits must be at most {_MOST_VISITS}, but is {self.n_visits}.")
+        doublings = (self.n_visits - 1) * self.interval_days / self.doubling_days
+        if doublings > _MOST_DOUBLINGS:
+            raise InputError(
+                f"a relapse may double {_MOST_DOUBLINGS:g} times within the study, but would {doublings:.4g} times; "
+                "plan fewer visits, a shorter interval_days or a longer doubling_days."
+            )
         for name, least in (("n_visits", 3), ("stable_clusters", 0), ("test_retest_pairs", 2), ("n_animals", 10)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, but is {getattr(self, name)}.")
