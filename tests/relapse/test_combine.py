@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from ferrosight.relapse.combine import FIRST_SHARE, average_lineages, pick_growing, weigh_by_birth
 
 
-FIRST = FIRST_SHARE
-
-
 def test_lineages_of_a_visit_share_equally_what_its_turn_has_and_all_weights_sum_to_one():
-    rest = (1 - FIRST) * 6 / np.pi**2
-    assert weigh_by_birth(np.array([0])) == pytest.approx([FIRST])
-    assert weigh_by_birth(np.array([3, 3, 5, 9, 9])) == pytest.approx([FIRST / 2, FIRST / 2, rest, rest / 8, rest / 8])
+    rest = (1 - FIRST_SHARE) * 6 / np.pi**2
+    assert weigh_by_birth(np.array([0])) == pytest.approx([FIRST_SHARE])
+    assert weigh_by_birth(np.array([3, 3, 5, 9, 9])) == pytest.approx(
+        [FIRST_SHARE / 2, FIRST_SHARE / 2, rest, rest / 8, rest / 8]
+    )
     assert weigh_by_birth(np.arange(100_000)).sum() == pytest.approx(1, abs=1e-5)
     assert weigh_by_birth(np.arange(100_000)).sum() <= 1
     assert weigh_by_birth(np.zeros(0, dtype=np.int64)).tolist() == []
@@ -37,7 +36,7 @@ def test_a_lineage_that_is_not_yet_born_holds_its_stake():
     assert average_lineages(np.ones((2, 4)), births) == pytest.approx(np.ones(4))
     assert average_lineages(np.ones((0, 4)), births[:0]) == pytest.approx(np.ones(4))
     grown = average_lineages(np.array([[1.0, 1.0, 1.0], [1.0, 1.0, 101.0]]), births)
-    assert grown == pytest.approx([1, 1, 1 + 100 * (1 - FIRST) * 6 / np.pi**2])
+    assert grown == pytest.approx([1, 1, 1 + 100 * (1 - FIRST_SHARE) * 6 / np.pi**2])
 
 
 def test_averages_survive_complete_dependence_and_products_do_not():

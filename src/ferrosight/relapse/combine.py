@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: What the lineages of the first visit with any share of the whole weight; chosen on simulated growth.
 FIRST_SHARE = 0.8
 
