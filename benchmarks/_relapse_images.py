@@ -22,13 +22,14 @@ from _relapse_subjects import (
     draw_subject,
     find_cells_per_sd,
     find_dose,
+    find_gaps,
     find_volume_mm3,
     measure_void,
 )
 from ferrosight.io import Participant, Session, output_path, read_sessions, read_table, write_scan, write_study
 from ferrosight.physics.labels import get_label
 from ferrosight.relapse import call_first_visible
-from ferrosight.simulate import PRESET_LABEL_ID, draw_posture, get_preset, simulate_moved_scan
+from ferrosight.simulate import PRESET_LABEL_ID, draw_posture, simulate_moved_scan
 from ferrosight.study.products import visit_path
 from ferrosight.study.relapse import assess_relapse
 from ferrosight.study.relapse_series import Followed, FollowedVisit, gather_tracks, name_protocol, trace_lineages
@@ -81,6 +82,7 @@ def run_subject(key: Key, ratio: float = -1.0, n_pairs: int = 0) -> Row:
         if study.exit_code:
             raise SystemExit(f"{key}: the study failed: {study.failed} {study.not_followed}")
         row = {"key": list(key), "days": days, "bodies": [one.n_cells for one in subject.bodies]}
+        row["gaps_mm"] = find_gaps(subject)
         row |= measure_subject(subject, planned, out, days, truths)
         if kind != "pairs":
             row |= weigh_subject(planned, bids, out, config.relapse)
@@ -194,10 +196,7 @@ def measure_subject(
         "new_candidates": traced.new_candidates.tolist(),
         "n_unsure": traced.n_unsure,
         "n_registered": registered,
-        "plan_sd": find_cells_per_sd(get_preset(subject.case.preset))[0]
-        * IRON_PER_CELL_PG
-        * 1e-15
-        * subject.magnetisation,
+        "plan_sd": find_cells_per_sd(subject.case.preset)[0] * IRON_PER_CELL_PG * 1e-15 * subject.magnetisation,
         "dose": [find_dose(subject, day) for day in days],
     }
 

@@ -8,6 +8,7 @@ differently at every visit, as in the demo. Sizes of clusters are counted in the
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 
@@ -107,8 +108,10 @@ def build_search(preset: Preset) -> Search:
     return Search(0.9, 0.01, float(np.prod(preset.scan.shape)))
 
 
-def find_cells_per_sd(preset: Preset) -> tuple[float, float]:
-    """Cells that weigh as much as one standard deviation of a measurement's noise, and cells that are found."""
+@functools.cache
+def find_cells_per_sd(name: str) -> tuple[float, float]:
+    """Of a preset: cells that weigh as much as one standard deviation of a measurement's noise, and that are found."""
+    preset = get_preset(name)
     limit = find_limit(build_protocol(preset), build_search(preset))
     over_ideal = PlanDesign.__dataclass_fields__["noise_over_ideal"].default
     magnetisation = magnetisation_am2_per_kg_fe(get_label(PRESET_LABEL_ID), preset.scan.b0_t)
@@ -138,7 +141,7 @@ def draw_subject(case: Case, seed: int, *, n_stable: int, sizes_sd: tuple[float,
         **{name: int(rng.poisson(share * getattr(preset.content, name))) for name in counts},
     )
     spec = draw_sources(spec, content, 1.0, np.random.SeedSequence([seed, 2]), 0.0)
-    per_sd, found = find_cells_per_sd(preset)
+    per_sd, found = find_cells_per_sd(case.preset)
     sizes = np.exp(rng.uniform(*np.log(sizes_sd), n_stable)) * per_sd
     places = _draw_places(spec, n_stable + relapses, rng)
     bodies = [Body(place, max(round(float(n)), 1)) for place, n in zip(places, sizes, strict=False)]
@@ -176,6 +179,14 @@ def _measure_gap(source: Source, spot: FloatArray) -> float:
         return float(np.linalg.norm(start + along * (end - start) - spot)) - source.radius_um * 1e-3
     assert isinstance(source, Sphere)
     return float(np.linalg.norm(np.array(source.position_mm) - spot)) - source.radius_um * 1e-3
+
+
+def find_gaps(subject: Subject) -> list[float]:
+    """From each followed cluster to the nearest surface of anything that is not followed, mm; 99 for none."""
+    return [
+        min((_measure_gap(source, body.place_mm) for source in subject.spec.sources), default=99.0)
+        for body in subject.bodies
+    ]
 
 
 def find_dose(subject: Subject, day: float) -> float:
