@@ -105,7 +105,7 @@ def tell_errors(rows: list[Row]) -> dict[str, str]:
     n_kept = sum(np.isfinite(line).sum() - 1 for line in about_mean)
     expected = -1 / max(n_visits - 1, 1)
     return {
-        "errors of followed clusters, after birth": _describe(after) + "; assumed mean 0, SD 1 or 1.25, normal or t4",
+        "errors of followed clusters, after birth": _describe(after) + "; " + _describe_assumed(),
         "errors of followed clusters, at birth (never evidence)": _describe(births),
         "errors of followed clusters: SD about each lineage's own mean": (
             f"{np.sqrt((within**2).sum() / max(n_kept, 1)):.2f} (what is the same at all visits is no growth)"
@@ -163,11 +163,19 @@ def _standardise_totals(row: Row) -> FloatArray:
 def _describe(z: FloatArray) -> str:
     if len(z) < 2:
         return "none"
-    far = [(np.abs(z) > limit).sum() for limit in (1.96, 3.0)]
+    far = [100 * float((np.abs(z) > limit).mean()) for limit in (1.96, 3.0, 5.0)]
     return (
-        f"mean {z.mean():+.2f}, SD {z.std(ddof=1):.2f}; beyond 1.96: {100 * far[0] / len(z):.1f} %, beyond 3: "
-        f"{100 * far[1] / len(z):.1f} %, largest {np.abs(z).max():.1f}, of {len(z)}"
+        f"mean {z.mean():+.2f}, SD {z.std(ddof=1):.2f}; beyond 1.96, 3, 5: {far[0]:.1f}, {far[1]:.1f}, {far[2]:.1f} %, "
+        f"largest {np.abs(z).max():.1f}, of {len(z)}"
     )
+
+
+def _describe_assumed() -> str:
+    """The same shares for what ``relapse.py`` draws: an SD of 1.25, normal or Student's t with 4 degrees of freedom."""
+    limits = np.array([1.96, 3.0, 5.0]) / 1.25
+    normal, t4 = 200 * stats.norm.sf(limits), 200 * stats.t.sf(limits * np.sqrt(2), 4)
+    said = [", ".join(f"{share:.1f}" for share in shares) for shares in (normal, t4)]
+    return f"assumed mean 0, SD 1 to 1.25: at 1.25 normal {said[0]} %, t4 {said[1]} %"
 
 
 def _correlate(lines: list[FloatArray]) -> float:

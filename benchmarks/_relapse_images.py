@@ -22,7 +22,6 @@ from _relapse_subjects import (
     draw_subject,
     find_cells_per_sd,
     find_dose,
-    find_gaps,
     find_volume_mm3,
     measure_void,
 )
@@ -82,7 +81,6 @@ def run_subject(key: Key, ratio: float = -1.0, n_pairs: int = 0) -> Row:
         if study.exit_code:
             raise SystemExit(f"{key}: the study failed: {study.failed} {study.not_followed}")
         row = {"key": list(key), "days": days, "bodies": [one.n_cells for one in subject.bodies]}
-        row["gaps_mm"] = find_gaps(subject)
         row |= measure_subject(subject, planned, out, days, truths)
         if kind != "pairs":
             row |= weigh_subject(planned, bids, out, config.relapse)

@@ -181,14 +181,6 @@ def _measure_gap(source: Source, spot: FloatArray) -> float:
     return float(np.linalg.norm(np.array(source.position_mm) - spot)) - source.radius_um * 1e-3
 
 
-def find_gaps(subject: Subject) -> list[float]:
-    """From each followed cluster to the nearest surface of anything that is not followed, mm; 99 for none."""
-    return [
-        min((_measure_gap(source, body.place_mm) for source in subject.spec.sources), default=99.0)
-        for body in subject.bodies
-    ]
-
-
 def find_dose(subject: Subject, day: float) -> float:
     """Label that arrives on a day over what is meant to, the same for all clusters."""
     return draw_dose(np.random.SeedSequence([subject.seed, 3]), day)
