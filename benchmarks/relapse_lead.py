@@ -47,7 +47,8 @@ def main() -> None:
     details = [{"what": what, "measured": value} for case in cases for what, value in case["shown"].items()]
     measured = {row["what"]: row["measured"] for row in details if "ahead of first visible" in row["what"]}
     everything = {"seed": options.seed, "cases": cases}
-    write_results("relapse_lead", "uv run python benchmarks/relapse_lead.py", measured, everything, details)
+    command = f"uv run python benchmarks/relapse_lead.py --seed {options.seed}"
+    write_results("relapse_lead", command, measured, everything, details)
 
 
 def run_case(name: str, days: float, visits: int, animals: int, rng: np.random.Generator) -> dict[str, Any]:
