@@ -19,16 +19,16 @@ from typing import Any
 import numpy as np
 
 from _command import print_table, write_results
+from _relapse_subjects import IRON_PER_CELL_PG, START_SHARE, build_protocol, build_search
 from ferrosight.physics.labels import get_label, magnetisation_am2_per_kg_fe
-from ferrosight.simulate import PRESET_LABEL_ID, build_affine, get_preset
+from ferrosight.simulate import PRESET_LABEL_ID, get_preset
 from ferrosight.study.relapse_plan import plan_study
 from ferrosight.study.resources import peak_memory_mb
-from ferrosight.types import Grid, Protocol, Search
 from ferrosight.types.plan import PlanDesign
 
 #: Preset, days between scans and doubling time, visits.
 CASES = (("mouse-brain-9t", 7.0, 16), ("human-brain-3t", 30.0, 16))
-IRON_PER_CELL_PG, START_SHARE, LEAST_DOUBLINGS = 1.0, 0.125, 5.0
+LEAST_DOUBLINGS = 5.0
 
 
 def main() -> None:
@@ -47,26 +47,16 @@ def main() -> None:
     details = [{"what": what, "measured": value} for case in cases for what, value in case["shown"].items()]
     measured = {row["what"]: row["measured"] for row in details if "ahead of first visible" in row["what"]}
     everything = {"seed": options.seed, "cases": cases}
-    write_results("relapse_lead", "uv run python benchmarks/relapse_lead.py", measured, everything, details)
+    command = f"uv run python benchmarks/relapse_lead.py --seed {options.seed}"
+    write_results("relapse_lead", command, measured, everything, details)
 
 
 def run_case(name: str, days: float, visits: int, animals: int, rng: np.random.Generator) -> dict[str, Any]:
     """One preset's plan, in words and numbers."""
     preset = get_preset(name)
-    grid = Grid(preset.scan.shape, build_affine(preset.scan.shape, preset.voxel_mm, preset.rotation_deg))
-    b0 = grid.direction_in_array(np.asarray(preset.scan.b0_direction))
-    protocol = Protocol(
-        preset.scan.b0_t,
-        preset.scan.echo_times_s,
-        preset.voxel_mm,
-        preset.scan.snr,
-        preset.scan.r2star_per_s,
-        (float(b0[0]), float(b0[1]), float(b0[2])),
-        preset.scan.support,
-    )
     design = PlanDesign(
-        protocol=protocol,
-        search=Search(0.9, 0.01, float(np.prod(preset.scan.shape))),
+        protocol=build_protocol(preset),
+        search=build_search(preset),
         ms_am2_per_kg_fe=magnetisation_am2_per_kg_fe(get_label(PRESET_LABEL_ID), preset.scan.b0_t),
         iron_per_cell_pg=IRON_PER_CELL_PG,
         n_visits=visits,

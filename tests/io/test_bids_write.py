@@ -143,7 +143,7 @@ def test_truth_lies_beside_the_scan(tmp_path):
 
 def test_a_study_says_who_and_when_and_leaves_out_what_nobody_said(tmp_path):
     people = [Participant("01", "mus musculus", label="ferumoxides"), Participant("sub-02", "mus musculus")]
-    sessions = [Session("d00", 0.0, baseline=True), Session("d07", 7.5, label_day=1.0)]
+    sessions = [Session("d00", 0.0, baseline=True), Session("d07", 7.5, label_day=1.0, reference=412.5)]
     write_study(tmp_path, "A study", people, sessions, readme="Simulated.\n")
     assert (tmp_path / "participants.tsv").read_text() == (
         "participant_id\tspecies\tlabel\nsub-01\tmus musculus\tferumoxides\nsub-02\tmus musculus\tn/a\n"
@@ -154,6 +154,8 @@ def test_a_study_says_who_and_when_and_leaves_out_what_nobody_said(tmp_path):
     assert [(one.session, one.day, one.baseline) for one in found] == [("d00", 0.0, True), ("d07", 7.5, False)]
     assert np.isnan(found[0].label_day)
     assert found[1].label_day == 1.0
+    assert np.isnan(found[0].reference)
+    assert found[1].reference == 412.5
     write_scan(make_scan(subject="02", session="d07"), tmp_path, description="A study")
     assert len(read_participants(tmp_path)) == 2
     with pytest.raises(BidsError, match="data set already"):

@@ -24,7 +24,7 @@ def simulate(spec=GROWING, seed=1, **statement):
 def test_the_subjects_evidence_is_the_stated_average():
     series, _ = simulate()
     evidence = weigh_evidence(series, DESIGN)
-    growth = average_lineages(evidence.e_values)
+    growth = average_lineages(evidence.e_values, evidence.births)
     total = (1 - VARIANCE_SHARE) * ((1 - BIRTH_WEIGHT) * growth + BIRTH_WEIGHT * evidence.birth_e_values)
     assert evidence.table["e_value"] == pytest.approx(total)
     assert evidence.table["running_e_value"] == pytest.approx(np.maximum.accumulate(total))
@@ -49,7 +49,9 @@ def test_two_quantities_are_averaged_not_multiplied():
     alone = weigh_evidence(series, DESIGN)
     half = len(both.members) // 2
     assert both.quantities == ("iron",) * half + ("activity",) * half
-    growth = (average_lineages(both.e_values[:half]) + average_lineages(both.e_values[half:])) / 2
+    growth = (
+        sum(average_lineages(both.e_values[part], both.births[part]) for part in (slice(half), slice(half, None))) / 2
+    )
     births = BIRTH_WEIGHT * both.birth_e_values
     assert both.table["e_value"] == pytest.approx((1 - VARIANCE_SHARE) * ((1 - BIRTH_WEIGHT) * growth + births))
     assert both.table["e_value"][-1] < 2 * alone.table["e_value"][-1]

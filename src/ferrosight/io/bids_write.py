@@ -29,6 +29,7 @@ _VISIT: Final = {
     "day": "Day of the visit, counted from the study's own zero.",
     "baseline": "Whether the scan was made without label.",
     "label_day": "Day on which the label was given.",
+    "reference": "What a tissue that cannot grow measured at the visit, in any unit.",
 }
 
 
@@ -120,6 +121,7 @@ def _describe_visit(visit: Session) -> dict[str, str]:
         "day": _format_number(visit.day),
         "baseline": "true" if visit.baseline else "false",
         "label_day": _format_number(visit.label_day),
+        "reference": _format_number(visit.reference),
     }
 
 

@@ -5,20 +5,28 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-
-def weigh_by_birth(n: int) -> NDArray[np.float64]:
-    """Weights 6/(π² j²) of the j-th lineage to be born, (n,): fixed beforehand, for any number of lineages."""
-    return np.asarray(6 / (np.pi * np.arange(1, n + 1)) ** 2, dtype=np.float64)
+#: What the lineages of the first visit with any share of the whole weight; chosen on simulated growth.
+FIRST_SHARE = 0.8
 
 
-def average_lineages(e_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Evidence of all lineages together, (n_visits,), from e-values (n_lineages, n_visits) in the order of birth.
+def weigh_by_birth(births: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights of lineages (n,) born at these visits, by a rule that is fixed beforehand; they never sum to more than 1.
 
-    Whoever is not yet born holds an e-value of 1, as do the infinitely many that never will be: the weights sum to 1.
-    A fixed-weight average of e-processes is one under any dependence between them.
+    All that are born at one visit share equally: at the first with any births FIRST_SHARE, at the k-th after it
+    6/(π² k²) of the rest. A lineage's weight is known when it is born, and never changes.
     """
-    weights = weigh_by_birth(len(e_values))
-    return np.asarray(1 + weights @ (e_values - 1), dtype=np.float64)
+    _, number, counts = np.unique(births, return_inverse=True, return_counts=True)
+    later = (1 - FIRST_SHARE) * 6 / (np.pi * np.arange(1, max(len(counts), 1))) ** 2
+    return np.asarray((np.array([FIRST_SHARE, *later])[: len(counts)] / counts)[number], dtype=np.float64)
+
+
+def average_lineages(e_values: NDArray[np.float64], births: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Evidence of all lineages together, (n_visits,), from e-values (n_lineages, n_visits) and visits of birth.
+
+    Whoever is not yet born holds an e-value of 1, as does the weight that nobody has. An average of e-processes with
+    weights that are known when each begins is one under any dependence between them.
+    """
+    return np.asarray(1 + weigh_by_birth(births) @ (e_values - 1), dtype=np.float64)
 
 
 def pick_growing(weighted: NDArray[np.float64], q: float) -> NDArray[np.bool_]:

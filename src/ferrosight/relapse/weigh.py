@@ -59,11 +59,11 @@ def weigh_evidence(series: SubjectSeries, design: StudyDesign) -> RelapseEvidenc
         share = BIRTH_WEIGHT
     else:
         sentences.append("New clusters are no evidence here: nobody bounds how many were there before, unseen.")
-    growth = np.mean([average_lineages(one[1]) for one in each], axis=0)
+    growth = np.mean([average_lineages(e_values, one.births) for one, e_values in each], axis=0)
     total = charge * ((1 - share) * growth + share * births)
     table = _tabulate(series, design, total)
     alarms = np.flatnonzero(table["alarm"])
-    weighted = [charge / len(each) * weigh_by_birth(len(one[1]))[:, None] * one[1] for one in each]
+    weighted = [charge / len(each) * weigh_by_birth(one.births)[:, None] * e_values for one, e_values in each]
     growing = pick_growing(np.concatenate(weighted), design.alpha)
     first = int(alarms[0]) if alarms.size else -1
     sentences += _describe(series, design, first, lineages, growing)
