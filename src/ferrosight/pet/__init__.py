@@ -1,10 +1,12 @@
 """Positron emission: uptake values, hot spots and their activity."""
 
 from ferrosight.pet.find import find_hot_spots, measure_hot_spots_at, measure_peak
+from ferrosight.pet.image import build_pet_image
 from ferrosight.pet.point_spread import measure_point_spread, state_point_spread
 from ferrosight.pet.suv import compute_suv, correct_decay, lean_mass_kg
 
 __all__ = [
+    "build_pet_image",
     "compute_suv",
     "correct_decay",
     "find_hot_spots",

@@ -28,7 +28,7 @@ from ferrosight.types.schema import (
 )
 from ferrosight.types.table import Table
 from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackPlaces, TrackSet
-from ferrosight.types.transforms import PairRegistration, Rigid, SubjectSpace, VisitImage, VisitPose
+from ferrosight.types.transforms import PairRegistration, PetPose, Rigid, SubjectSpace, VisitImage, VisitPose
 from ferrosight.types.truth import Truth
 from ferrosight.types.uptake import UptakeCourse, UptakeFit
 
@@ -70,6 +70,7 @@ __all__ = [
     "Optimality",
     "PairRegistration",
     "PetCatalogue",
+    "PetPose",
     "PetResponse",
     "PetScan",
     "PetUnit",

@@ -87,6 +87,13 @@ class RegisterConfig(StageConfig):
         low=0.0,
         high=1.0,
     )
+    pet_header_err_mm: float = setting(
+        -1.0,
+        "How far PET and MRI of a visit may lie apart by their headers, one standard deviation along each axis, mm, as "
+        "for a scanner that takes both; -1: unknown, and the images decide.",
+        low=-1.0,
+        high=100.0,
+    )
 
 
 @dataclass(frozen=True)
