@@ -127,6 +127,12 @@ class PetConfig(StageConfig):
     axial_fwhm_mm: float = setting(
         0.0, "The same along the scanner's axis, mm; 0 takes pet.fwhm_mm.", low=0.0, high=50.0
     )
+    activity_per_cell_bq: float = setting(
+        -1.0,
+        "Activity of one cell at the PET scan's start where cells bear both labels, Bq; -1: unknown.",
+        low=-1.0,
+        high=1e6,
+    )
 
 
 @dataclass(frozen=True)
