@@ -2,44 +2,68 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import norm
 
-from ferrosight.numerics.joint_evidence import expect_false, join_scores, score_of_expected
+from ferrosight.numerics.joint_evidence import Routes, Side, add_scores, score_of_expected
 
-THREE = np.array([0.0, np.pi / 4, np.pi / 2])
+Floats = NDArray[np.float64]
+
+#: One searches many places down to few false candidates, the other few places and keeps all that is weak.
+FIRST, SECOND = Side(40_000, 2.6), Side(3_000, 1.5)
 
 
-@pytest.mark.parametrize("angles", [THREE, np.array([0.0]), np.array([0.6]), np.array([np.pi / 2])])
-@pytest.mark.parametrize("score", [2.5, 3.2])
-def test_false_candidates_are_counted_as_they_come(angles: np.ndarray, score: float) -> None:
+def draw_false(side: Side, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Own scores above the floor, and the other modality's at the same places."""
+    own = rng.normal(size=int(side.n_places))
+    own = own[own > side.floor]
+    return own, rng.normal(size=own.size)
+
+
+@pytest.mark.parametrize("angle", [0.3, math.pi / 4, 1.2])
+@pytest.mark.parametrize("level", [2.0, 0.3])
+def test_false_candidates_are_counted_as_they_come(angle: float, level: float) -> None:
+    """All that pass by any route, drawn, against what is expected; and no more than three times the level."""
+    routes = Routes(FIRST, SECOND, angle)
     rng = np.random.default_rng(1)
-    n, floor, repeats = 20_000, 2.2, 300
-    counts = []
-    for _ in range(repeats):
-        own = rng.normal(size=n)
-        own = own[own > floor]
-        counts.append(np.count_nonzero(join_scores(own, rng.normal(size=own.size), angles) >= score))
-    expected = expect_false(score, n, floor, angles)
-    assert np.mean(counts) == pytest.approx(expected, abs=4 * np.sqrt(max(expected, 0.01) / repeats))
+    counts, sums = [], []
+    for _ in range(200):
+        passed = by_sum = 0
+        for side, other_side, seen in ((FIRST, SECOND, angle), (SECOND, FIRST, math.pi / 2 - angle)):
+            own, other = draw_false(side, rng)
+            summed = routes.expect_sum(add_scores(own, other, seen)) <= level
+            alone = (side.n_places * norm.sf(own) <= level) | (other_side.n_places * norm.sf(other) <= level)
+            by_sum += int(summed.sum())
+            passed += int((summed | alone).sum())
+        counts.append(passed)
+        sums.append(by_sum)
+    expected = float(routes.expect_any(np.array([level]))[0])
+    assert np.mean(counts) == pytest.approx(expected, abs=4 * np.sqrt(expected / 200))
+    assert np.mean(sums) == pytest.approx(level, abs=4 * np.sqrt(level / 200))
+    assert level < expected <= 3.001 * level
 
 
-def test_one_alone_is_the_tail_of_one() -> None:
-    assert expect_false(4.0, 1000.0, 3.0, np.array([0.0])) == pytest.approx(1000 * norm.sf(4.0), rel=1e-3)
+def test_either_alone_costs_a_few_per_cent_and_agreement_pays() -> None:
+    """What the better alone needs for one false candidate in a hundred visits."""
+    routes = Routes(FIRST, SECOND, math.pi / 4)
+    level = float(np.exp(np.interp(math.log(0.01), np.log(routes.expect_any(LEVELS)), np.log(LEVELS))))
+    for side in (FIRST, SECOND):
+        alone = norm.isf(0.01 / side.n_places)
+        assert alone < norm.isf(level / side.n_places) < 1.07 * alone
+    weak = np.array([3.8])
+    assert float(routes.expect_sum(add_scores(weak, weak, math.pi / 4))[0]) < level
+    assert FIRST.n_places * norm.sf(3.8) > 1
 
 
-def test_trying_three_ways_costs_little_and_agreement_pays() -> None:
-    """What the better alone needs for one in a hundred is reached by both with a few per cent more of it."""
-    alone = norm.isf(0.01 / 1000)
-    needed = next(z for z in np.arange(3, 8, 0.01) if expect_false(z, 1000.0, 3.0, THREE) <= 0.01)
-    assert alone < needed < 1.07 * alone
-    weak = needed / np.sqrt(2)
-    assert join_scores(np.array([weak]), np.array([weak]), THREE)[0] == pytest.approx(needed)
+LEVELS = np.geomspace(1e-6, 1.0, 60)
 
 
 def test_what_is_not_known_says_nothing() -> None:
-    np.testing.assert_allclose(join_scores(np.array([3.0]), np.array([np.nan]), THREE), [3.0])
+    np.testing.assert_allclose(add_scores(np.array([3.0]), np.array([np.nan]), math.pi / 3), [1.5])
 
 
 def test_scores_are_quantiles_of_expected_numbers() -> None:

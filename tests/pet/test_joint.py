@@ -109,8 +109,10 @@ def test_a_modality_too_weak_to_tell_decides_nothing() -> None:
 
 
 def test_the_expected_ratio_decides_the_weights() -> None:
-    """MRI weak by itself but strong where PET hardly sees a cell: the expected weights count MRI more."""
-    mri = make_opinion("mri", [0.0], [0.05], [1.0])
+    """PET says nothing where it hardly sees a cell: that counts less against what MRI says."""
+    mri = make_opinion("mri", [0.0], [0.05], [0.5])
     pet = make_opinion("pet", [], [], [])
-    equal, known = (judge_jointly(mri, pet, CONFIG, ratio=ratio) for ratio in (None, np.array([0.3])))
-    assert known["score"][0] > equal["score"][0]
+    assert judge_jointly(mri, pet, CONFIG, ratio=np.array([0.3]))["score_pet"][0] == 0.5
+    both = make_opinion("mri", [0.0], [0.4], [2.0])
+    equal, weak = (judge_jointly(both, pet, CONFIG, ratio=ratio) for ratio in (np.array([1.0]), np.array([0.1])))
+    assert equal["expected_false"][0] < weak["expected_false"][0]

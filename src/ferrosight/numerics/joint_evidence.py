@@ -1,20 +1,23 @@
 """Two independent opinions on one candidate made one, and how many false candidates that leaves.
 
-Where the strength of a source in one modality follows from that in the other, the best statistic is the sum of both
-scores weighted by what is expected of each, cos φ z₁ + sin φ z₂ with tan φ = d₂/d₁ the ratio of the signals to be
-expected in standard deviations (Neyman and Pearson). Several φ are tried and the largest taken; what trying costs is
-in the number of false candidates.
+A candidate may be accepted by three routes: by either modality alone, or by the sum of both scores, weighted by what is
+expected of each, cos φ z₁ + sin φ z₂ with tan φ = d₂/d₁ the ratio of the signals to be expected in standard deviations,
+which is the best there is where the strength in one follows from that in the other (Neyman and Pearson). Each route is
+allowed as many false candidates as the others, whatever the number of places that each modality searches.
 
-A false candidate of the first modality with score z₁ comes with an independent standard normal z₂ at its place, and
-candidates of the second with a z₁. If n φ(z) dz false candidates of one are expected between z and z + dz above its
-floor (that is how scores are made from expected numbers), so many of them reach a joint score t or more:
+Scores are standard normal quantiles: n φ(z) dz false candidates of a modality are expected between z and z + dz above
+its floor, where n is its number of places. A false candidate of the one with score z comes with an independent standard
+normal x of the other at its place. So where the routes' thresholds let e false candidates through each,
 
-    n ∫_floor^∞ φ(z) P(max_φ (cos φ z + sin φ x) ≥ t) dz,   x a standard normal.
+    n₁ ∫_floor₁^∞ φ(z) P(z ≥ a₁ or x ≥ a₂ or cos φ z + sin φ x ≥ t) dz
+
+begin as candidates of the first by any route, likewise of the second, and together they are at most 3 e.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,9 @@ from scipy.stats import norm
 Array = NDArray[np.float64]
 
 #: Steps of the integral over a false candidate's own score, and its upper end beyond which nothing is left.
-_STEPS, _HIGHEST = 400, 12.0
+_STEPS, _HIGHEST = 300, 14.0
+#: Thresholds of the sum, and expected numbers, at which counts are tabulated.
+_SUMS, _LEVELS = np.linspace(-2.0, 14.0, 161), np.geomspace(1e-30, 1e4, 137)
 
 
 def score_of_expected(expected_false: Array, n_places: float) -> Array:
@@ -32,27 +37,60 @@ def score_of_expected(expected_false: Array, n_places: float) -> Array:
     return np.asarray(norm.isf(np.maximum(share, 1e-300)))
 
 
-def join_scores(own: Array, other: Array, angles: Array) -> Array:
-    """The largest weighted sum (n,) of two scores (n,) over ``angles`` (n, k) or (k,), rad, 0 to π/2.
+def add_scores(own: Array, other: Array, angle: Array | float) -> Array:
+    """The weighted sum (n,) of two scores (n,), ``angle`` (rad, 0 to π/2) seen from the first.
 
-    0 takes ``own`` alone, π/2 ``other``; a score that is not known (NaN) is 0: neither for nor against.
+    A score that is not known (NaN) is 0: neither for nor against.
     """
-    first, second = (np.nan_to_num(np.asarray(one, dtype=np.float64), nan=0.0)[:, None] for one in (own, other))
-    return np.asarray((np.cos(angles) * first + np.sin(angles) * second).max(axis=-1))
+    first, second = (np.nan_to_num(np.asarray(one, dtype=np.float64), nan=0.0) for one in (own, other))
+    return np.asarray(np.cos(angle) * first + np.sin(angle) * second)
 
 
-def expect_false(score: float, n_places: float, floor: float, angles: Array) -> float:
-    """False candidates with a joint score of at least ``score`` that begin as candidates of one modality.
+@dataclass(frozen=True)
+class Side:
+    """One modality's search: its number of places, and the score that its weakest false candidates have."""
 
-    ``n_places`` and ``floor`` are those of that modality; ``angles`` (k,) are seen from it.
-    """
-    # From the joint score on one alone is enough: the integrand has a step there.
-    step = np.maximum([score - 1e-9, score + 1e-9], floor)
-    own = np.sort(np.append(np.linspace(floor, max(_HIGHEST, floor + 1), _STEPS), step))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        needed = (score - np.outer(own, np.cos(angles))) / np.sin(angles)
-    # Alone: whatever the other says.
-    alone = np.sin(angles) < 1e-12
-    needed[:, alone] = np.where(own[:, None] >= score, -math.inf, math.inf)
-    chance = norm.sf(needed.min(axis=1))
-    return float(n_places * np.trapezoid(norm.pdf(own) * chance, own))
+    n_places: float
+    floor: float
+
+    def count(self, angle: float, total: float, own: float = math.inf, other: float = math.inf) -> float:
+        """False candidates of this side with a weighted sum of ``total``, an own score of ``own``, or one of the other
+        modality of ``other``, or more; ``angle`` is seen from here."""
+        # The integrand has a step where the own score is enough.
+        step = np.clip([own - 1e-9, own + 1e-9], self.floor, _HIGHEST)
+        z = np.sort(np.append(np.linspace(self.floor, max(_HIGHEST, self.floor + 1), _STEPS), step))
+        sine = math.sin(angle)
+        if sine > 1e-9:
+            needed = np.minimum((total - math.cos(angle) * z) / sine, other)
+        else:
+            needed = np.where(z >= total, -math.inf, other)
+        chance = np.where(z >= own, 1.0, norm.sf(needed))
+        return float(self.n_places * np.trapezoid(norm.pdf(z) * chance, z))
+
+
+class Routes:
+    """What the three routes let through, for two sides and one ``angle`` (rad, seen from the first)."""
+
+    def __init__(self, first: Side, second: Side, angle: float) -> None:
+        self.first, self.second, self.angle = first, second, angle
+        counts = np.array([self._count_sum(total) for total in _SUMS])
+        self._log_sums = np.log(np.maximum(counts, 1e-300))
+        unions = np.array([self._count_union(level) for level in _LEVELS])
+        self._log_unions = np.maximum.accumulate(np.log(np.maximum(unions, 1e-300)))
+
+    def expect_sum(self, total: Array) -> Array:
+        """False candidates (n,) with a weighted sum of ``total`` (n,) or more."""
+        return np.asarray(np.exp(np.interp(total, _SUMS, self._log_sums)))
+
+    def expect_any(self, least: Array) -> Array:
+        """False candidates (n,) by any route, where the best of a candidate's routes lets ``least`` (n,) through."""
+        return np.asarray(np.exp(np.interp(np.log(np.maximum(least, 1e-30)), np.log(_LEVELS), self._log_unions)))
+
+    def _count_sum(self, total: float) -> float:
+        return self.first.count(self.angle, total) + self.second.count(math.pi / 2 - self.angle, total)
+
+    def _count_union(self, level: float) -> float:
+        total = float(np.interp(-math.log(level), -self._log_sums, _SUMS))
+        own, other = (float(norm.isf(min(level / side.n_places, 0.5))) for side in (self.first, self.second))
+        begun = self.first.count(self.angle, total, own, other)
+        return begun + self.second.count(math.pi / 2 - self.angle, total, other, own)

@@ -1,8 +1,8 @@
 """MRI's and PET's candidates of one visit made one list, each with what both say of it.
 
-Every candidate of one modality is asked of in the other, at its place and within what the registration leaves open. The
-two scores are added with the weights that are expected of a labelled cell, and either alone; how many false candidates
-that leaves is known from each modality's own false candidates (``numerics.joint_evidence``).
+Every candidate of one modality is asked of in the other, at its place and within what the registration leaves open. It
+is accepted by either alone, or by both scores added with the weights that are expected of a labelled cell; how many
+false candidates that leaves is known from each modality's own (``numerics.joint_evidence``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from ferrosight.numerics.joint_evidence import expect_false, join_scores, score_of_expected
+from ferrosight.numerics.joint_evidence import Routes, Side, add_scores, score_of_expected
 from ferrosight.pet.judge import q_values
 from ferrosight.types import JOINT_CLUSTERS, Flag, Table, flag_names
 from ferrosight.types.config import PetConfig
@@ -55,9 +55,10 @@ class Opinion:
     other_values: Table
 
     @property
-    def floor(self) -> float:
-        """The score that so many false candidates reach."""
-        return float(score_of_expected(np.array([max(self.n_floor, 1e-9)]), self.n_places)[0])
+    def side(self) -> Side:
+        """Its search, as counts of false candidates need it."""
+        floor = score_of_expected(np.array([max(self.n_floor, 1e-9)]), self.n_places)[0]
+        return Side(self.n_places, float(floor))
 
     @property
     def scores(self) -> Array:
@@ -89,38 +90,30 @@ def judge_jointly(mri: Opinion, pet: Opinion, config: PetConfig, *, ratio: Array
         MRI rejects as a vein, a bubble or the like stays rejected; PET's evidence there is judged alone.
     """
     ratio = np.full(len(mri.clusters) + len(pet.clusters), np.nan) if ratio is None else ratio
-    partner = _match(mri, pet)
-    vetoed = mri.is_vetoed
-    angles = _list_angles(ratio)
-    from_mri = join_scores(mri.scores, mri.other_score, angles[: len(mri.clusters)])
-    from_mri[vetoed] = np.nan
+    partner, vetoed = _match(mri, pet), mri.is_vetoed
+    angles = np.where(np.isfinite(ratio) & (ratio > 0), np.arctan(ratio), np.pi / 4)
     blocked = np.isin(np.arange(len(pet.clusters)), partner[vetoed][partner[vetoed] >= 0])
     mri_there = np.where(blocked, np.minimum(np.nan_to_num(pet.other_score), 0.0), pet.other_score)
-    from_pet = join_scores(pet.scores, mri_there, np.pi / 2 - angles[len(mri.clusters) :])
-    typical = _list_angles(np.array([_middle(ratio)]))[0]
+    from_mri = add_scores(mri.scores, mri.other_score, angles[: len(mri.clusters)])
+    from_pet = add_scores(pet.scores, mri_there, np.pi / 2 - angles[len(mri.clusters) :])
+    alone = mri.clusters["expected_false"], pet.clusters["expected_false"]
     rows: list[dict[str, Any]] = []
+    sums, best = [], []
     for row in range(len(mri.clusters)):
         spot = int(partner[row]) if not vetoed[row] else -1
-        score = float(np.fmax(from_mri[row], from_pet[spot] if spot >= 0 else np.nan))
-        rows.append(_describe_mri(mri, pet, row, spot) | {"score": score})
+        rows.append(_describe_mri(mri, pet, row, spot))
+        sums.append(math.nan if vetoed[row] else max(from_mri[row], from_pet[spot] if spot >= 0 else -math.inf))
+        best.append(math.nan if vetoed[row] else min(alone[0][row], alone[1][spot] if spot >= 0 else math.inf))
     taken = set(partner[~vetoed].tolist())
-    rows += [
-        _describe_pet(pet, spot, mri_there[spot]) | {"score": float(from_pet[spot])}
-        for spot in range(len(pet.clusters))
-        if spot not in taken
-    ]
-    return _judge(rows, mri, pet, typical, config)
-
-
-def _list_angles(ratio: Array) -> Array:
-    """(n, 3): MRI alone, both as is expected of them, PET alone."""
-    between = np.where(np.isfinite(ratio) & (ratio > 0), np.arctan(ratio), np.pi / 4)
-    return np.stack([np.zeros(len(ratio)), between, np.full(len(ratio), np.pi / 2)], axis=1)
-
-
-def _middle(ratio: Array) -> float:
+    for spot in range(len(pet.clusters)):
+        if spot not in taken:
+            rows.append(_describe_pet(pet, spot, mri_there[spot]))
+            sums.append(from_pet[spot])
+            best.append(alone[1][spot])
     known = ratio[np.isfinite(ratio) & (ratio > 0)]
-    return float(np.median(known)) if len(known) else math.nan
+    typical = float(np.arctan(np.median(known))) if len(known) else math.pi / 4
+    routes = Routes(mri.side, pet.side, typical)
+    return _judge(rows, np.array(sums, dtype=float), np.array(best, dtype=float), routes, config)
 
 
 def _match(mri: Opinion, pet: Opinion) -> NDArray[np.int64]:
@@ -198,16 +191,11 @@ def _say_place(opinion: Opinion, row: int) -> dict[str, Any]:
     return place | {f"{axis}_mm_err": float(errors[a]) for a, axis in enumerate("xyz")}
 
 
-def _judge(rows: list[dict[str, Any]], mri: Opinion, pet: Opinion, angles: Array, config: PetConfig) -> Table:
-    """Expected false candidates, q and verdict of every row, in order."""
-    scores = np.array([row["score"] for row in rows], dtype=np.float64)
-    judged = np.isfinite(scores)
+def _judge(rows: list[dict[str, Any]], sums: Array, best: Array, routes: Routes, config: PetConfig) -> Table:
+    """Expected false candidates, q and verdict of every row, in order, from its weighted sum and its better alone."""
+    judged = np.isfinite(sums)
     expected = np.full(len(rows), np.nan)
-    expected[judged] = [
-        expect_false(score, mri.n_places, mri.floor, angles)
-        + expect_false(score, pet.n_places, pet.floor, np.pi / 2 - angles)
-        for score in scores[judged]
-    ]
+    expected[judged] = routes.expect_any(np.minimum(routes.expect_sum(sums[judged]), best[judged]))
     q = np.full(len(rows), np.nan)
     q[judged] = q_values(expected[judged])
     accepted = judged & (q <= config.q) & (expected <= config.max_expected_false)
@@ -218,10 +206,13 @@ def _judge(rows: list[dict[str, Any]], mri: Opinion, pet: Opinion, angles: Array
         row |= {
             "expected_false": expected[index],
             "q_value": q[index],
-            "p_value": min(expected[index] / (mri.n_places + pet.n_places), 1.0),
             "status": "accepted" if accepted[index] else "rejected",
             "reasons": ";".join(kept),
         }
+    n_places = routes.first.n_places + routes.second.n_places
+    for index, row in enumerate(rows):
+        row["p_value"] = min(expected[index] / n_places, 1.0)
+        row["score"] = float(norm.isf(row["p_value"]))
     order = np.argsort(np.where(judged, expected, np.inf), kind="stable")
     return Table.from_rows(JOINT_CLUSTERS, [rows[index] for index in order])
 
