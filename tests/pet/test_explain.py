@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ferrosight.pet.explain import explain_image, is_apart
-from ferrosight.pet.fit import Ball, Fitter
+from ferrosight.pet.fit import Ball, Fitter, KnownPlace
 from ferrosight.pet.noise import measure_noise
 from ferrosight.pet.screen import screen_image
 from ferrosight.simulate import HotSphere, build_pet_spec, contrast_activity_bq, simulate_pet_scan
@@ -46,7 +46,9 @@ def test_an_empty_scan_needs_no_explaining(empty_scans: list[PetScan], response:
 def test_places_that_are_held_stay(empty_scans: list[PetScan], response: PetResponse) -> None:
     scan = empty_scans[0]
     places = np.array([[20.3, 30.1, 12.2], [-3.0, 5.0, 5.0]])
-    explained = explain_image(scan.data[0].astype(np.float64), scan.grid.voxel_mm, response, places)
+    explained = explain_image(
+        scan.data[0].astype(np.float64), scan.grid.voxel_mm, response, [KnownPlace(place) for place in places]
+    )
     np.testing.assert_array_equal(explained.balls[0].ijk, places[0])
     assert explained.fits[0] is not None
     assert explained.scatter(0) >= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferrosight.pet.fit import Ball, Fitter, fit_ball
+from ferrosight.pet.fit import Ball, Fitter, KnownPlace, fit_ball
 from ferrosight.pet.noise import PetNoise
 from ferrosight.types import PetResponse
 
@@ -75,7 +75,7 @@ def test_what_is_held_does_not_move() -> None:
     empty = draw_background()
     image = empty + build_fitter(empty).render([TRUTH])
     start = Ball(TRUTH.ijk, 100.0, 1.0)
-    fit = fit_ball(build_fitter(image), start, free_place=False, free_size=False)
+    fit = fit_ball(build_fitter(image), start, known=KnownPlace(TRUTH.ijk), free_size=False)
     assert fit is not None
     np.testing.assert_array_equal(fit.ball.ijk, TRUTH.ijk)
     assert fit.ball.square_mm2 == 1.0

@@ -152,7 +152,8 @@ def _run_and_show(
     *,
     as_json: bool,
 ) -> int:
-    from ferrosight.cli.show import describe_pet, describe_subject, describe_visit
+    from ferrosight.cli.show import describe_joint, describe_pet, describe_subject, describe_visit
+    from ferrosight.study.joint_visit import JointOutcome
     from ferrosight.study.pet_visit import PetOutcome
     from ferrosight.study.run import SubjectOutcome, VisitOutcome, run_study
 
@@ -162,6 +163,12 @@ def _run_and_show(
         elif not as_json:
             words = describe_pet(outcome) if isinstance(outcome, PetOutcome) else describe_visit(outcome)
             print(words, end="\n\n", flush=True)
+
+    def show_joint(outcome: JointOutcome) -> None:
+        if outcome.error:
+            print(f"error: {outcome.name} with {outcome.mri}: {outcome.error}", file=sys.stderr)
+        elif not as_json:
+            print(describe_joint(outcome), end="\n\n", flush=True)
 
     def show_subject(outcome: SubjectOutcome) -> None:
         if outcome.error:
@@ -180,6 +187,7 @@ def _run_and_show(
             level=asked,
             on_progress=on_progress,
             on_visit=show,
+            on_joint=show_joint,
             on_subject=show_subject,
         )
     if as_json:
@@ -189,6 +197,8 @@ def _run_and_show(
         print(f"{done} of {len(study.every)} visits analysed; results are in {out_dir}")
         for visit in study.failed:
             print(f"failed: {visit.name}")
+        for joint in study.not_joined:
+            print(f"not judged with MRI: {joint.name}")
         for subject in study.not_followed:
             print(f"not followed: sub-{subject.subject}")
     return study.exit_code

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ferrosight.report.summary import Total
+    from ferrosight.study.joint_visit import JointOutcome
     from ferrosight.study.pet_visit import PetOutcome
     from ferrosight.study.run import SubjectOutcome, VisitOutcome
     from ferrosight.study.summary import CatalogueSummary
@@ -48,6 +49,21 @@ def describe_pet(outcome: PetOutcome) -> str:
         ("table", str(outcome.table)),
     ]
     return _align(outcome.name, rows)
+
+
+def describe_joint(outcome: JointOutcome) -> str:
+    """What MRI and PET of one visit say together."""
+    name = f"{outcome.name} with {outcome.mri}"
+    if outcome.is_reused:
+        return f"{name}: nothing has changed since they were judged together ({outcome.table})"
+    found = ", ".join(f"{count} {finding.replace('_', ' ')}" for finding, count in outcome.findings)
+    rows = [
+        ("accepted", f"{outcome.n_accepted}{f': {found}' if found else ''}"),
+        *[("note", note) for note in outcome.notes],
+        ("took", f"{outcome.wall_s:.1f} s"),
+        ("table", str(outcome.table)),
+    ]
+    return _align(name, rows)
 
 
 def _resources(outcome: VisitOutcome | PetOutcome) -> str:

@@ -6,13 +6,14 @@ does. So sources and noise are found in turn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferrosight.pet.fit import Ball, Fit, Fitter, fit_ball
+from ferrosight.pet.fit import Ball, Fit, Fitter, KnownPlace, fit_ball
 from ferrosight.pet.noise import PetNoise, measure_noise
 from ferrosight.pet.screen import FILTERS, Screen, find_peaks, refine_peaks, screen_image, weigh
 from ferrosight.types.pet import PetResponse
@@ -30,6 +31,8 @@ _MAX_ROUNDS = 6
 _AROUND = 4
 #: Sources nearer than this (point spreads) to one that is explained already are its own misfit.
 _APART_FWHM = 0.8
+#: Within this many standard deviations of a place that is not exactly known nothing else is looked for.
+_CLAIMED_SD = 3.5
 #: Radius, in point spreads, from which a source is wide.
 _WIDE_FWHM = 0.6
 
@@ -73,38 +76,37 @@ class Explained:
 
 
 def explain_image(
-    image: Array, voxel_mm: tuple[float, float, float], response: PetResponse, places: Array | None = None
+    image: Array, voxel_mm: tuple[float, float, float], response: PetResponse, places: Sequence[KnownPlace] = ()
 ) -> Explained:
     """Take strong sources off ``image`` (x, y, z), Bq/mL.
 
-    ``places`` (n, 3), in voxels, are those of sources that stay where they are: they come first among the balls, and
-    are fitted in activity and size however weak they are.
+    ``places`` are those of sources that stay where they are known to be: they come first among the balls, and are
+    fitted in activity and size however weak they are.
     """
     widths = np.array([fwhm / edge for fwhm, edge in zip(response.fwhm_mm, voxel_mm, strict=True)])
     noise = measure_noise(image, voxel_mm, response)
     screen = screen_image(image, noise, voxel_mm, response)
     fitters = tuple(Fitter(image, noise, voxel_mm, response, *chosen) for chosen in FILTERS)
-    balls = [] if places is None else [guess_ball(screen, place) for place in places]
-    n_held = len(balls)
+    balls = [guess_ball(screen, find_likeliest(screen, place, voxel_mm)) for place in places]
     fits: list[Fit | None] = []
     windows: list[int] = []
     for turn in range(_MAX_ROUNDS):
         new: list[Ball] = []
         for peak in find_peaks(_measure_strength(screen), noise.body, widths, 1.0):
-            apart = is_apart(peak, balls, fitters[0], _APART_FWHM)
+            apart = is_apart(peak, balls, fitters[0], _APART_FWHM) and not is_claimed(peak, places, fitters[0])
             if apart and is_apart(peak, new, fitters[0], _WAIT_FWHM):
                 new.append(guess_ball(screen, peak.astype(np.float64)))
         if not new and (turn or not balls):
             break
         balls += new
         windows = choose_windows(fitters[0], balls, screen)
-        fits, balls = fit_all(fitters, windows, balls, n_held)
+        fits, balls = fit_all(fitters, windows, balls, places)
         # The noise that is left once they are explained, and with it their errors.
         noise = measure_noise(image - fitters[0].render(balls), voxel_mm, response)
         fitters = tuple(replace(fitter, noise=noise) for fitter in fitters)
         screen = screen_image(image - fitters[0].render(balls), noise, voxel_mm, response)
         windows = choose_windows(fitters[0], balls, screen)
-        fits, balls = fit_all(fitters, windows, balls, n_held)
+        fits, balls = fit_all(fitters, windows, balls, places)
         screen = screen_image(image - fitters[0].render(balls), noise, voxel_mm, response)
     return Explained(fitters, tuple(balls), tuple(fits), tuple(windows), screen)
 
@@ -121,6 +123,35 @@ def is_apart(ijk: NDArray[np.int_] | Array, balls: Sequence[Ball], fitter: Fitte
     """Whether a place lies farther from every source than its radius and so many point spreads."""
     least_mm = fwhm * max(fitter.response.fwhm_mm)
     return all(float(np.linalg.norm((ijk - ball.ijk) * fitter.voxel_mm)) >= least_mm + ball.radius_mm for ball in balls)
+
+
+def is_claimed(ijk: NDArray[np.int_] | Array, places: Sequence[KnownPlace], fitter: Fitter) -> bool:
+    """Whether a place may well be that of a source whose place is not exactly known."""
+    return any(
+        place.precision is not None and _deviate(ijk, place, fitter.voxel_mm) < _CLAIMED_SD**2 for place in places
+    )
+
+
+def find_likeliest(screen: Screen, known: KnownPlace, voxel_mm: tuple[float, float, float]) -> Array:
+    """Where a source of which the place is ``known`` begins its fit: the voxel of largest posterior, else the place."""
+    if known.precision is None:
+        return known.ijk
+    reach = _CLAIMED_SD * np.sqrt(np.diag(np.linalg.inv(known.precision))) / voxel_mm
+    middle = clip_place(known.ijk, screen)
+    low = np.maximum(middle - np.ceil(reach).astype(int), 0)
+    high = np.minimum(middle + np.ceil(reach).astype(int) + 1, screen.z.shape)
+    best, most = known.ijk, float(np.maximum(screen.z[tuple(middle)], 0.0) ** 2) / 2
+    for ijk in np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True))), -1).reshape(-1, 3):
+        odds = float(np.maximum(screen.z[tuple(ijk)], 0.0) ** 2 - _deviate(ijk, known, voxel_mm)) / 2
+        if odds > most:
+            best, most = ijk.astype(np.float64), odds
+    return best
+
+
+def _deviate(ijk: NDArray[np.int_] | Array, known: KnownPlace, voxel_mm: tuple[float, float, float]) -> float:
+    """Squared distance from a known place in its own standard deviations."""
+    away = (ijk - known.ijk) * np.array(voxel_mm)
+    return float(away @ known.precision @ away) if known.precision is not None else math.inf
 
 
 def clip_place(ijk: Array, screen: Screen) -> NDArray[np.int_]:
@@ -143,9 +174,12 @@ def choose_windows(fitter: Fitter, balls: Sequence[Ball], screen: Screen) -> lis
 
 
 def fit_all(
-    fitters: Sequence[Fitter], windows: Sequence[int], balls: Sequence[Ball], n_held: int
+    fitters: Sequence[Fitter], windows: Sequence[int], balls: Sequence[Ball], places: Sequence[KnownPlace]
 ) -> tuple[list[Fit | None], list[Ball]]:
-    """Every source beside its neighbours as they are known so far; those that have any, twice over."""
+    """Every source beside its neighbours as they are known so far; those that have any, twice over.
+
+    The first of ``balls`` are those whose ``places`` are known.
+    """
     current = list(balls)
     fits: list[Fit | None] = [None] * len(current)
     for turn in range(2):
@@ -154,7 +188,7 @@ def fit_all(
             near = fitter.list_near(ball, current)
             if turn and not near:
                 continue
-            fit = fit_ball(fitter, ball, near, free_place=index >= n_held)
+            fit = fit_ball(fitter, ball, near, known=places[index] if index < len(places) else None)
             fits[index] = fit
             current[index] = replace(ball, activity_bq=0.0) if fit is None else fit.ball
     return fits, current

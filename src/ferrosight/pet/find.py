@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ferrosight.errors import SidecarError
 from ferrosight.numerics.selection import selected_quantiles
 from ferrosight.pet.explain import Explained, clip_place, explain_image, is_apart
-from ferrosight.pet.fit import Ball, Fit, fit_ball
+from ferrosight.pet.fit import Ball, Fit, KnownPlace, fit_ball
 from ferrosight.pet.judge import FLOOR, Tail, acceptance_score, fit_tail, q_values
 from ferrosight.pet.screen import find_between, interpolate
 from ferrosight.pet.suv import compute_suv, correct_decay
@@ -28,6 +28,8 @@ _RESIDUE_FWHM, _DECOY_FWHM = 1.0, 1.5
 _FITTED = 3.0
 #: A size is resolved where the squared radius exceeds zero by this many standard deviations.
 _RESOLVED = 3.0
+#: No place is known better than this, voxel edges.
+_EXACT = 1e-3
 #: A window less full than this is called partial.
 _PARTIAL = 0.95
 #: The ball of 1 mL in which a peak is averaged.
@@ -77,15 +79,25 @@ def find_hot_spots(scan: PetScan, response: PetResponse, config: PetConfig) -> P
     )
 
 
-def measure_hot_spots_at(scan: PetScan, response: PetResponse, places_mm: Array, config: PetConfig) -> Table:
+def measure_hot_spots_at(
+    scan: PetScan,
+    response: PetResponse,
+    places_mm: Array,
+    config: PetConfig,
+    *,
+    covariance_mm2: Array | None = None,
+) -> Table:
     """What each of ``places_mm`` (n, 3), RAS+ mm, holds, found or not (schema PET_FORCED).
 
-    The places are held; activity and size are fitted, beside whatever else is found. A value, or an upper limit.
+    Activity and size are fitted, beside whatever else is found: a value, or an upper limit. The places are held, or
+    known with ``covariance_mm2`` (n, 3, 3), scanner axes: then they are fitted beside what is known of them (the
+    largest posterior), and the activity's error has their uncertainty in it.
     """
     image, scale, _ = _prepare_image(scan)
     places = scan.grid.to_ijk(np.reshape(places_mm, (-1, 3)))
     inside = np.atleast_1d(((places > -0.5) & (places < np.array(image.shape) - 0.5)).all(axis=1))
-    explained = explain_image(image, scan.grid.voxel_mm, response, places[inside])
+    known = _know_places(scan, places, covariance_mm2)
+    explained = explain_image(image, scan.grid.voxel_mm, response, [known[row] for row in np.flatnonzero(inside)])
     numbers = iter(range(int(inside.sum())))
     rows = []
     for place_mm, within in zip(np.reshape(places_mm, (-1, 3)), inside, strict=True):
@@ -110,6 +122,16 @@ def measure_hot_spots_at(scan: PetScan, response: PetResponse, places_mm: Array,
             }
         )
     return Table.from_rows(PET_FORCED, rows)
+
+
+def _know_places(scan: PetScan, places: Array, covariance_mm2: Array | None) -> list[KnownPlace]:
+    """Places (n, 3), voxels, with what is known of each along the array's axes."""
+    if covariance_mm2 is None:
+        return [KnownPlace(place) for place in places]
+    axes = scan.grid.axes
+    least = (_EXACT * min(scan.grid.voxel_mm)) ** 2 * np.eye(3)
+    turned = axes.T @ np.reshape(covariance_mm2, (-1, 3, 3)) @ axes + least
+    return [KnownPlace(place, np.linalg.inv(matrix)) for place, matrix in zip(places, turned, strict=True)]
 
 
 def _prepare_image(scan: PetScan) -> tuple[Array, float, list[str]]:

@@ -47,6 +47,15 @@ class Ball:
 
 
 @dataclass(frozen=True)
+class KnownPlace:
+    """What is known of a source's place beforehand: a mean, fractional voxels (3,), and the inverse covariance (3, 3),
+    1/mm² along the array's axes; None where the place is exactly known."""
+
+    ijk: Array
+    precision: Array | None = None
+
+
+@dataclass(frozen=True)
 class Fit:
     """What a window's fit says.
 
@@ -123,9 +132,11 @@ class Fitter:
 
 
 def fit_ball(
-    fitter: Fitter, start: Ball, others: Sequence[Ball] = (), *, free_place: bool = True, free_size: bool = True
+    fitter: Fitter, start: Ball, others: Sequence[Ball] = (), *, known: KnownPlace | None = None, free_size: bool = True
 ) -> Fit | None:
     """Fit one ball; None where too little of its window lies in the image.
+
+    Its place is free unless it is ``known``: then held, or fitted beside what is known of it (the largest posterior).
 
     ``others`` are neighbours whose places and sizes are held and whose activities are fitted along. The noise is that
     of the surroundings, although a hot voxel's is stronger: what a source adds is noise of short range, which its
@@ -137,13 +148,14 @@ def fit_ball(
     if np.count_nonzero(inside) < _LEAST_VOXELS:
         return None
     window = _Window(fitter, centre, inside, others)
-    free = np.array([True, *[free_place] * 3, free_size])
+    prior = None if known is None else known.precision
+    free = np.array([True, *[known is None or prior is not None] * 3, free_size])
     sigma2 = [(_SIGMA_PER_FWHM * fwhm) ** 2 for fwhm in fitter.response.fwhm_mm]
     limits = _LEAST_SQUARE * min(sigma2), (_MOST_FWHM * max(fitter.response.fwhm_mm)) ** 2
     ball, converged = start, False
     for iteration in range(_MAX_ITERATIONS):
         model = window.model(ball)
-        step, covariance, chi2, background = window.solve(ball, model, free)
+        step, covariance, chi2, background = window.solve(ball, model, free, known)
         moved = _move(ball, step, fitter, start, limits)
         change = np.array(
             [
@@ -200,7 +212,9 @@ class _Window:
         offset = (ball.ijk - self.centre) * np.array(self.fitter.voxel_mm)
         return np.asarray(self.fitter.templates.build(offset, ball.square_mm2)[(slice(None), *self.index)])
 
-    def solve(self, ball: Ball, model: Array, free: NDArray[np.bool_]) -> tuple[Array, Array, float, float]:
+    def solve(
+        self, ball: Ball, model: Array, free: NDArray[np.bool_], known: KnownPlace | None
+    ) -> tuple[Array, Array, float, float]:
         """A Gauss-Newton step of activity, place and squared radius; their covariance; χ²; the background (Bq/mL)."""
         columns = [model[0], *(ball.activity_bq * model[1:])]
         held = [column for column, use in zip(columns, free, strict=True) if use]
@@ -215,6 +229,9 @@ class _Window:
             size = int(free.sum()) - 1
             normal[size, size] += self.square_prior
             right[size] -= self.square_prior * ball.square_mm2
+        if known is not None and known.precision is not None:
+            normal[1:4, 1:4] += known.precision
+            right[1:4] -= known.precision @ ((ball.ijk - known.ijk) * self.fitter.voxel_mm)
         # Places that a weak source does not tell have no scale of their own: a part of the smallest kept finite.
         normal[np.diag_indices_from(normal)] *= 1 + 1e-9
         inverse = np.linalg.pinv(normal, hermitian=True)

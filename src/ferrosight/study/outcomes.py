@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ferrosight.study.joint_visit import JointOutcome
 from ferrosight.study.pet_visit import PetOutcome
 from ferrosight.study.summary import CatalogueSummary
 
@@ -83,12 +84,14 @@ class SubjectOutcome:
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """What became of every visit, of every PET scan, and of every subject that was followed; the study's page."""
+    """What became of every visit, of every PET scan, of both together, and of every subject that was followed; the
+    study's page."""
 
     visits: tuple[VisitOutcome, ...]
     pet: tuple[PetOutcome, ...] = ()
     subjects: tuple[SubjectOutcome, ...] = ()
     report: Path | None = None
+    joint: tuple[JointOutcome, ...] = ()
 
     @property
     def every(self) -> tuple[VisitOutcome | PetOutcome, ...]:
@@ -106,17 +109,23 @@ class StudyOutcome:
         return tuple(subject for subject in self.subjects if subject.error)
 
     @property
+    def not_joined(self) -> tuple[JointOutcome, ...]:
+        """The PET scans that could not be judged together with the MRI of their visit."""
+        return tuple(one for one in self.joint if one.error)
+
+    @property
     def exit_code(self) -> int:
-        """0 all done, 1 some visits failed or some subject could not be followed, 2 no visit could be analysed."""
+        """0 all done, 1 some visits failed, or could not be joined or followed, 2 no visit could be analysed."""
         if len(self.failed) == len(self.every):
             return 2
-        return 1 if self.failed or self.not_followed else 0
+        return 1 if self.failed or self.not_followed or self.not_joined else 0
 
     def as_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "exit_code": self.exit_code,
             "visits": [visit.as_plain() for visit in self.every],
+            "joint": [one.as_plain() for one in self.joint],
             "subjects": [subject.as_plain() for subject in self.subjects],
             "report": None if self.report is None else str(self.report),
         }

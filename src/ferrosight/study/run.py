@@ -11,9 +11,18 @@ from typing import Any, Literal
 
 from ferrosight import __version__
 from ferrosight.errors import FerrosightError
-from ferrosight.io import PetFile, output_path, read_visit, remove_file, write_dataset_description, write_json_atomic
+from ferrosight.io import (
+    PetFile,
+    find_pet_visits,
+    output_path,
+    read_visit,
+    remove_file,
+    write_dataset_description,
+    write_json_atomic,
+)
 from ferrosight.study.baselines import HeldBaseline, hold_baseline
 from ferrosight.study.finish import finish_study, finish_subject
+from ferrosight.study.joint_visit import JointOutcome, join_visits, recall_poses
 from ferrosight.study.outcomes import StudyOutcome, SubjectOutcome, VisitOutcome
 from ferrosight.study.pet_visit import PetOutcome, run_pet_visits
 from ferrosight.study.plan import PlannedVisit, StudyOptions, list_inputs, plan_study
@@ -52,38 +61,43 @@ def run_study(
     level: Level | None = None,
     on_progress: Progress | None = None,
     on_visit: Callable[[VisitOutcome | PetOutcome], None] | None = None,
+    on_joint: Callable[[JointOutcome], None] | None = None,
     on_subject: Callable[[SubjectOutcome], None] | None = None,
 ) -> StudyOutcome:
-    """Analyse each visit and PET scan, follow each subject, and write their products under ``out_dir``.
+    """Analyse each visit and PET scan, judge those of one visit together, follow each subject, and write all of it.
 
     A visit that is finished, and was made from the same input with the same settings, is not analysed again. A visit or
     a subject that fails with a FerrosightError is recorded and the study goes on; its earlier products, if any, stay as
     they were. Where every visit fails nothing is written. A programming error rises. ``level`` "participant" leaves
     out what is the whole study's, "group" does nothing else; None does both. ``on_visit`` is called after each visit,
-    ``on_subject`` after each subject that was followed.
+    ``on_joint`` after MRI and PET of one were judged together, ``on_subject`` after each subject that was followed.
     """
-    planned = tuple(planned)
+    planned, pet = tuple(planned), tuple(pet)
     if level == "group":
         return gather_study(planned, out_dir, options, on_visit=on_visit)
     runner = _Runner(out_dir, options, Store(output_path(out_dir, "store")), on_progress)
     visits: list[VisitOutcome] = []
+    scans: list[PetOutcome] = []
+    joint: list[JointOutcome] = []
     subjects: list[SubjectOutcome] = []
     with limit_cpus(options.n_cpus) as n_cpus:
         runner.n_cpus = n_cpus
-        for subject in dict.fromkeys(visit.files.subject for visit in planned):
+        for subject in dict.fromkeys([visit.files.subject for visit in planned] + [file.subject for file in pet]):
             for visit in planned:
                 if visit.files.subject != subject:
                     continue
                 visits.append(runner.run_visit(visit))
                 if on_visit is not None:
                     on_visit(visits[-1])
+            files = [file for file in pet if file.subject == subject]
+            scans += run_pet_visits(files, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
+            joint += join_visits(planned, files, out_dir, options, on_progress=on_progress, on_joint=on_joint)
             followed = runner.run_subject(subject, planned)
             if followed is not None:
                 subjects.append(followed)
                 if on_subject is not None:
                     on_subject(followed)
-        scans = run_pet_visits(pet, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
-    study = StudyOutcome(tuple(visits), scans, tuple(subjects))
+    study = StudyOutcome(tuple(visits), tuple(scans), tuple(subjects), joint=tuple(joint))
     return study if level == "participant" else _write_study(study, planned, out_dir, options, n_cpus)
 
 
@@ -192,7 +206,12 @@ class _Runner:
         try:
             fingerprints = {visit.files.name: self._take_fingerprint(visit) for visit in every}
             result = follow_visits(
-                every, fingerprints, self.out_dir, self.options, on_progress=self._name_progress(f"sub-{subject}")
+                every,
+                fingerprints,
+                self.out_dir,
+                self.options,
+                pet_poses=recall_poses(find_pet_visits(every[0].files.bids_dir, [subject]), self.out_dir),
+                on_progress=self._name_progress(f"sub-{subject}"),
             )
             if result is None:
                 return None

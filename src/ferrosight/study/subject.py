@@ -44,6 +44,7 @@ def follow_visits(
     out_dir: Path,
     options: StudyOptions,
     *,
+    pet_poses: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     on_progress: Progress | None = None,
 ) -> SubjectResult | None:
     """Follow a subject and write its tracks and poses, unless they are there already; None where nothing is labelled.
@@ -54,6 +55,8 @@ def follow_visits(
         Every visit of the subject; those that are not finished are left out, which is noted.
     fingerprints
         Of each visit, by its name, as it would be analysed now; "" where that failed.
+    pet_poses
+        By session, how its PET scans lie beside its MRI: written beside the poses of MRI.
 
     Raises
     ------
@@ -76,7 +79,8 @@ def follow_visits(
     there = [visit for visit in chosen if visit.files.name in finished]
     if all(visit.choice.is_baseline for visit in there):
         return None
-    fingerprint = _take_fingerprint(there, finished, options, notes)
+    pet = {session: list(poses) for session, poses in (pet_poses or {}).items()}
+    fingerprint = _take_fingerprint(there, finished, options, notes, pet)
     subject = planned[0].files.subject
     before = _recall_subject(out_dir, subject, fingerprint, there)
     if before is not None:
@@ -88,7 +92,7 @@ def follow_visits(
     remove_file(poses)
     write_table(followed.tracks, output_path(out_dir, "tracks", subject))
     notes += followed.notes
-    write_json_atomic(poses, plain_value(_describe(followed, notes, fingerprint, options)))
+    write_json_atomic(poses, plain_value(_describe(followed, notes, fingerprint, options, pet)))
     return SubjectResult(subject, followed.tracks, followed.visits, tuple(notes), fingerprint, is_reused=False)
 
 
@@ -114,12 +118,15 @@ def _run(visit: PlannedVisit) -> tuple[int, str]:
 
 
 def _take_fingerprint(
-    visits: Sequence[PlannedVisit], finished: Mapping[str, FinishedVisit], options: StudyOptions, notes: Sequence[str]
+    visits: Sequence[PlannedVisit],
+    finished: Mapping[str, FinishedVisit],
+    options: StudyOptions,
+    notes: Sequence[str],
+    pet: Mapping[str, Any],
 ) -> str:
     own = [(visit.files.session, plain_value(visit.day), finished[visit.files.name].fingerprint) for visit in visits]
-    return hash_content(
-        {"visits": own, "settings": pick_settings(options.config, SUBJECT_STAGES), "notes": list(notes)}
-    )
+    settings = pick_settings(options.config, SUBJECT_STAGES)
+    return hash_content({"visits": own, "settings": settings, "notes": list(notes), **({"pet": pet} if pet else {})})
 
 
 def _prepare(visit: PlannedVisit, finished: FinishedVisit, out_dir: Path, options: StudyOptions) -> VisitToFollow:
@@ -136,7 +143,11 @@ def _prepare(visit: PlannedVisit, finished: FinishedVisit, out_dir: Path, option
 
 
 def _describe(
-    followed: FollowedSubject, notes: Sequence[str], fingerprint: str, options: StudyOptions
+    followed: FollowedSubject,
+    notes: Sequence[str],
+    fingerprint: str,
+    options: StudyOptions,
+    pet: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The poses file: where each visit lies in the subject's space, and what is to be known of the tracks."""
     visits = []
@@ -155,6 +166,7 @@ def _describe(
                 "to_subject": pose.to_subject.affine if pose.to_subject is not None else None,
                 "covariance": pose.to_subject.covariance if pose.to_subject is not None else None,
                 "b0_direction": pose.b0_direction if known else None,
+                "pet": pet.get(facts.session, []),
             }
         )
     pairs = [
@@ -171,7 +183,8 @@ def _describe(
     ]
     return {
         "Description": "to_subject takes a visit's scanner RAS+ mm to the subject's; covariance (6 x 6) is that of a "
-        "small motion after it, mm and rad, about the subject's origin.",
+        "small motion after it, mm and rad, about the subject's origin. Under pet, to_mri takes PET's RAS+ mm to that "
+        "visit's MRI's.",
         "visits": visits,
         "pairs": pairs,
         "n_tracks": len(followed.track_set.track_ids),

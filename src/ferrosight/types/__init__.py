@@ -17,6 +17,7 @@ from ferrosight.types.schema import (
     CLUSTERS,
     FITS,
     FORCED,
+    JOINT_CLUSTERS,
     NULLS,
     PET_CLUSTERS,
     PET_FORCED,
@@ -28,7 +29,7 @@ from ferrosight.types.schema import (
 )
 from ferrosight.types.table import Table
 from ferrosight.types.tracks import Detections, LinkKind, Links, Optimality, TrackPlaces, TrackSet
-from ferrosight.types.transforms import PairRegistration, Rigid, SubjectSpace, VisitImage, VisitPose
+from ferrosight.types.transforms import PairRegistration, PetPose, Rigid, SubjectSpace, VisitImage, VisitPose
 from ferrosight.types.truth import Truth
 from ferrosight.types.uptake import UptakeCourse, UptakeFit
 
@@ -38,6 +39,7 @@ __all__ = [
     "FLAG_INFO",
     "FORCED",
     "GRAFT_ESTIMATOR",
+    "JOINT_CLUSTERS",
     "NULLS",
     "PET_CLUSTERS",
     "PET_FORCED",
@@ -70,6 +72,7 @@ __all__ = [
     "Optimality",
     "PairRegistration",
     "PetCatalogue",
+    "PetPose",
     "PetResponse",
     "PetScan",
     "PetUnit",

@@ -9,7 +9,7 @@ from typing import Literal
 Dtype = Literal["string", "number", "integer", "boolean"]
 
 #: Version of every table's layout. A column is added with a minor step, renamed or removed never.
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 
 
 @dataclass(frozen=True)
@@ -401,9 +401,64 @@ PET_TRUTH = TableSchema(
     ),
 )
 
+JOINT_CLUSTERS = TableSchema(
+    "joint_clusters",
+    "Candidates of MRI and PET of one visit together: what both say of each, accepted and rejected.",
+    (
+        Column("cluster_id", "", "string", "MRI's where MRI has it as a candidate, otherwise PET's."),
+        *(value for value, _ in _XYZ),
+        *(error for _, error in _XYZ),
+        Column("mri_cluster_id", "", "string", "Its row in the table of MRI; n/a where it is no candidate there."),
+        Column("pet_cluster_id", "", "string", "Its row in the table of PET; n/a where it is no candidate there."),
+        Column(
+            "moment_am2",
+            "A m²",
+            "number",
+            "Magnetic moment: MRI's own, or measured at PET's place, at the most dipole-like one within its error.",
+        ),
+        Column("moment_am2_err", "A m²", "number", "One standard deviation of the moment."),
+        Column("moment_am2_low", "A m²", "number", _INTERVAL.format("Lower end", "moment")),
+        Column("moment_am2_high", "A m²", "number", _INTERVAL.format("Upper end", "moment")),
+        Column("upper_limit_moment_am2", "A m²", "number", "Largest moment that the scan allows (95 %, one-sided)."),
+        Column(
+            "limit_moment_am2",
+            "A m²",
+            "number",
+            "Smallest moment that MRI would have found there: the ideal observer's limit times link.over_ideal.",
+        ),
+        Column("iron_pg", "pg", "number", "Mass of iron: moment over the label's magnetisation at this field."),
+        Column("n_cells", "1", "number", "Number of labelled cells: iron mass over the iron per cell of that day."),
+        Column("activity_bq", "Bq", "number", "Activity at the PET scan's start, measured within the place's error."),
+        Column("activity_bq_err", "Bq", "number", "One standard deviation of the activity."),
+        Column("activity_bq_low", "Bq", "number", _INTERVAL.format("Lower end", "activity")),
+        Column("activity_bq_high", "Bq", "number", _INTERVAL.format("Upper end", "activity")),
+        Column("upper_limit_bq", "Bq", "number", "Largest activity that the scan allows (95 %, one-sided)."),
+        Column("suv_peak", "g/mL", "number", "Peak uptake of PET's candidate; n/a where it has none."),
+        Column("score_mri", "1", "number", "What MRI says of it, as a standard normal's quantile."),
+        Column("p_value_mri", "1", "number", "Chance of that at a place without iron."),
+        Column("score_pet", "1", "number", "What PET says of it, as a standard normal's quantile."),
+        Column("p_value_pet", "1", "number", "Chance of that at a place without activity."),
+        Column("score", "1", "number", "Both together, as a standard normal's quantile; n/a where MRI rejects it."),
+        Column("p_value", "1", "number", "Chance of as much at a place with neither, by both or either alone."),
+        Column("q_value", "1", "number", "Smallest false discovery rate at which this candidate is accepted."),
+        Column("expected_false", "1", "number", "False candidates of at least this score expected in this visit."),
+        Column("status", "", "string", "accepted or rejected."),
+        Column("reasons", "", "string", "Why it was rejected: names from the flag registry, joined by ';'."),
+        Column(
+            "finding",
+            "",
+            "string",
+            "Of an accepted one: both; iron_without_activity (dead cells, or iron in macrophages); "
+            "activity_without_iron; or undecided where the other modality is too weak to tell, which can be known only "
+            "with the activity and the iron of a cell. Evidence of a modality is a p-value up to 0.05.",
+        ),
+        Column("remarks", "", "string", "Cautions that do not reject: names from the flag registry, joined by ';'."),
+    ),
+)
+
 _ALL = (
     *(CLUSTERS, FITS, FORCED, LESIONS, NULLS, RELAPSE, TRACKS, TRUTH),
     *(MICROGRAPHS, PARTICLE_CLUSTERS, PARTICLES),
-    *(PET_CLUSTERS, PET_FORCED, PET_TRUTH),
+    *(PET_CLUSTERS, PET_FORCED, PET_TRUTH, JOINT_CLUSTERS),
 )
 SCHEMAS: dict[str, TableSchema] = {schema.name: schema for schema in _ALL}

@@ -23,6 +23,8 @@ _SMALL_ANGLE = 1e-4
 
 PairStatus = Literal["used", "no_overlap", "failed", "inconsistent"]
 
+PetPoseSource = Literal["images", "header", "assumed"]
+
 
 @dataclass(frozen=True, eq=False)
 class Rigid:
@@ -284,3 +286,29 @@ class SubjectSpace:
         back = Rigid(poses[0].rotation, poses[0].translation_mm).inverse()
         moved = back.after(Rigid(poses[1].rotation, poses[1].translation_mm))
         return moved.with_covariance(_carry(back.adjoint, apart))
+
+
+@dataclass(frozen=True, eq=False)
+class PetPose:
+    """Where a PET image lies beside the MRI of its visit.
+
+    Parameters
+    ----------
+    to_mri : PET's RAS+ mm to the MRI's scanner RAS+ mm, with its covariance
+    source : what says so: ``images`` (registered), ``header`` (kept, since the images do not contradict it or because
+        it is stated how well headers agree) or ``assumed`` (the header, with an error that is no more than a guess)
+    overlap : share of the smaller tissue that both see
+    similarity : informational coefficient of correlation of the two images, 0 to 1 (Linfoot 1957, Inf Control 1:85);
+        NaN if not known
+    shift_mm : RMS distance between where the images and where the headers put the tissue; NaN if not known
+    error_mm : predicted RMS error of places in the tissue
+    sentence : all that in words
+    """
+
+    to_mri: Rigid
+    source: PetPoseSource
+    overlap: float
+    similarity: float
+    shift_mm: float
+    error_mm: float
+    sentence: str

@@ -87,6 +87,13 @@ class RegisterConfig(StageConfig):
         low=0.0,
         high=1.0,
     )
+    pet_header_err_mm: float = setting(
+        -1.0,
+        "How far PET and MRI of a visit may lie apart by their headers, one standard deviation along each axis, mm, as "
+        "for a scanner that takes both; -1: unknown, and the images decide.",
+        low=-1.0,
+        high=100.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,12 @@ class PetConfig(StageConfig):
     )
     axial_fwhm_mm: float = setting(
         0.0, "The same along the scanner's axis, mm; 0 takes pet.fwhm_mm.", low=0.0, high=50.0
+    )
+    activity_per_cell_bq: float = setting(
+        -1.0,
+        "Activity of one cell at the PET scan's start where cells bear both labels, Bq; -1: unknown.",
+        low=-1.0,
+        high=1e6,
     )
 
 
