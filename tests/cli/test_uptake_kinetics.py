@@ -59,6 +59,19 @@ def test_fit_says_every_quantity_with_its_unit_and_compares_cell_types(ferrosigh
     assert 1 < load["low"] < load["ratio"] < load["high"]
 
 
+def test_fit_and_predict_write_their_pages(ferrosight, assays, tmp_path):
+    fit, of_fit, of_course = tmp_path / "fit.json", tmp_path / "fit.html", tmp_path / "load.html"
+    ended = ferrosight("uptake", "fit", assays, "--out", fit, "--page", of_fit)
+    assert str(of_fit) in ended.err
+    page = of_fit.read_text(encoding="utf-8")
+    assert "large / small" in page
+    assert "assays.tsv" in page
+    asked = ("--dose-ug-per-ml", 50, "--exposure-h", 24, "--days", "0,7", "--cell-type", "small")
+    ended = ferrosight("uptake", "predict", tmp_path / "load.tsv", "--fit", fit, *asked, "--page", of_course)
+    assert ended.code == 0, ended.err
+    assert "Cell by cell, on each imaging day" in of_course.read_text(encoding="utf-8")
+
+
 def test_fit_says_what_the_assays_do_not_determine(ferrosight, tmp_path):
     rows = [
         {"cell_type": "MSC", "particle": "A", "assay": "icp", "dose_ug_per_ml": 50, "exposure_h": 24,
@@ -191,6 +204,7 @@ def test_outputs_need_their_endings(ferrosight, assays, tmp_path):
     assert ".json" in ferrosight("uptake", "fit", assays, "--out", tmp_path / "fit.tsv").assert_refused()
     assert ".tsv" in ferrosight("uptake", "predict", tmp_path / "load.csv").assert_refused()
     assert ".svg" in ferrosight("uptake", "fit", assays, "--plot", tmp_path / "fit.doc").assert_refused()
+    assert ".html" in ferrosight("uptake", "fit", assays, "--page", tmp_path / "none" / "fit.html").assert_refused()
 
 
 @pytest.mark.parametrize(
