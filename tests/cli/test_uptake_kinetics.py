@@ -154,6 +154,11 @@ def test_predict_makes_a_course_of_a_targeted_label(ferrosight, tmp_path):
         ({"assay": "icpms"}, "assay must be one of"),
         ({"dose_ug_per_ml": "0"}, "control without label"),
         ({"exposure_h": "1440000"}, "must lie between"),
+        ({"iron_per_cell_pg": "0.01"}, "are units mixed?"),
+        ({"iron_per_cell_pg": "10000"}, "the unit is in the column's name"),
+        ({"dose_ug_per_ml": "50 mM"}, "must hold a number"),
+        (dict.fromkeys(HEADER, "n/a"), "must name its cell_type"),
+        (dict.fromkeys(HEADER[1:], "n/a"), "must fill one of"),
     ],
 )
 def test_bad_assays_are_refused_in_a_sentence(ferrosight, tmp_path, changes, said):
@@ -198,6 +203,22 @@ def test_bad_predictions_are_refused_in_a_sentence(ferrosight, assays, tmp_path,
         asked = asked[: asked.index("--exposure-h")]
     assert said in ferrosight("uptake", "predict", out, *asked).assert_refused()
     assert not out.exists()
+
+
+def test_a_column_in_another_unit_is_refused(ferrosight, tmp_path):
+    path = tmp_path / "assays.tsv"
+    path.write_text(
+        "cell_type\tparticle\tassay\tdose_ug_per_ml\texposure_h\tiron_per_cell_ng\nMSC\tA\ticp\t50\t24\t1\n"
+    )
+    said = ferrosight("uptake", "fit", path).assert_refused()
+    assert "iron_per_cell_ng" in said
+    assert "convert to the unit in the name" in said
+
+
+def test_a_table_of_empty_rows_is_refused(ferrosight, tmp_path):
+    path = tmp_path / "assays.tsv"
+    path.write_text("\t".join(HEADER) + "\n" + ("\t" * (len(HEADER) - 1) + "\n") * 3, encoding="utf-8")
+    assert "must hold at least one row of measurements" in ferrosight("uptake", "fit", path).assert_refused()
 
 
 def test_outputs_need_their_endings(ferrosight, assays, tmp_path):
