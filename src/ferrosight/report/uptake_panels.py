@@ -29,8 +29,12 @@ _CELLS = (("diameter", "diameter (µm)"), ("surface", "surface (µm²)"), ("doub
 
 
 def draw_cells(fits: Sequence[UptakeFit]) -> Figure:
-    """Diameter, surface (of a ball of it) and doubling time of each cell type, with 95 % intervals."""
-    of_cells = {fit.cell_type: fit for fit in fits}
+    """Diameter, surface (of a ball of it) and doubling time of each cell type, with 95 % intervals.
+
+    The doubling time is that of the fit with the cell type's first particle: each particle's assays say a little of it.
+    """
+    of_cells = {fit.cell_type: fit for fit in reversed(fits)}
+    of_cells = dict(reversed(of_cells.items()))
     figure = new_figure(9.6, 2.9)
     for column, (name, words) in enumerate(_CELLS):
         axes = figure.add_axes((0.07 + 0.325 * column, 0.14, 0.24, 0.76))
