@@ -45,6 +45,7 @@ COUNTABLE: dict[str, dict[str, float]] = {
     "sizes vary by 15 %": {"size_cv": 0.15},
     "side by side: 0.3 layers, none over another": {"hard_core": 1.0},
     "side by side: 0.6 layers, none over another": {"layers": 0.6, "hard_core": 1.0},
+    "in between: 0.6 layers, middles 0.7 diameters apart": {"layers": 0.6, "hard_core": 0.7},
 }
 BEYOND: dict[str, dict[str, float]] = {
     "4 layers": {"layers": 4.0},

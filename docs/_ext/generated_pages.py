@@ -11,6 +11,7 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -29,7 +30,7 @@ def setup(app: Any) -> dict[str, Any]:
 def write_fragments(folder: Path) -> None:
     """Write every fragment; a file that would not change is left alone, so that nothing is rebuilt."""
     folder.mkdir(exist_ok=True)
-    fragments = (settings, flags, products, schemas, published_loads, command_line)
+    fragments = (settings, flags, products, schemas, published_loads, uptake_example, command_line)
     for text, name in ((make(), make.__name__) for make in fragments):
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -85,6 +86,15 @@ def published_loads() -> str:
         spread = "" if math.isnan(load.sd_pg) else f" ± {load.sd_pg:g}"
         rows.append((load.cells, load.label, f"{load.bound} {load.mean_pg:g}{spread}".strip(), load.source))
     return _table(("cells", "label", "pg of iron per cell", "source"), rows)
+
+
+def uptake_example() -> str:
+    """What the worked example of uptake prints, as it is now."""
+    script = Path(__file__).resolve().parents[1] / "examples" / "uptake.py"
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(script)]
+        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=True)
+    return f"```text\n{done.stdout.strip()}\n```\n"
 
 
 def command_line() -> str:

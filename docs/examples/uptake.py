@@ -3,9 +3,11 @@
 import numpy as np
 
 from ferrosight.cells.load import surface_um2, trace_load, uptake_rate
+from ferrosight.report.uptake_page import write_course_page, write_fit_page
 from ferrosight.types import Table
 from ferrosight.types.uptake import ASSAYS, Fate, Labelling
 from ferrosight.uptake.assays import sort_experiments
+from ferrosight.uptake.curves import trace_curves
 from ferrosight.uptake.kinetics import fit_kinetics
 from ferrosight.uptake.predict import predict_course
 from ferrosight.uptake.quantities import compare_cell_types
@@ -32,13 +34,18 @@ for cells, (diameter, doubling) in CELLS.items():
         rows.append((cells, "", "", "", *[np.nan] * 5, doubling * np.exp(rng.normal(0, 0.08))))
 
 assays = Table.from_rows(ASSAYS, [dict(zip(ASSAYS.names, row, strict=True)) for row in rows])
-fits = [fit_kinetics(experiment) for experiment in sort_experiments(assays)]
-for one in compare_cell_types(fits):
-    if one.name in ("load", "uptake_per_surface"):
-        print(
-            f"{one.particle}: {one.name} {one.larger}/{one.smaller} {one.ratio:.2f} ({one.low:.2f} to {one.high:.2f})"
-        )
+experiments = sort_experiments(assays)
+fits = [fit_kinetics(experiment) for experiment in experiments]
+comparisons = compare_cell_types(fits)
+for one in comparisons:
+    if one.name != "uptake":
+        said = f"{one.larger} / {one.smaller} {one.ratio:.2f} ({one.low:.2f} to {one.high:.2f})"
+        print(f"{one.particle + ', ' + one.name.replace('_', ' '):<38} {said}")
 
 course = predict_course(fits[0], Labelling(50.0, 24.0), Fate(), [0, 7, 14])
-print(course.source)
+print(f"\n{course.source}")
 print(course.table.to_pandas()[["day", "iron_per_cell_pg", "batch_rel_sd", "cell_cv"]].round(3).to_string(index=False))
+
+curves = [curve for fit, experiment in zip(fits, experiments, strict=True) for curve in trace_curves(fit, experiment)]
+write_fit_page("uptake_fit.html", "Two cell types, three particles", fits, curves, comparisons, provenance={})
+write_course_page("uptake_course.html", course, provenance={})

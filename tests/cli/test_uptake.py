@@ -119,3 +119,74 @@ def test_bad_usage_is_one_sentence(
     places = {"folder": folder, "out": tmp_path / "out"}
     said = ferrosight("uptake", "micrographs", *(one.format(**places) for one in arguments)).assert_refused()
     assert sentence in said
+
+
+def _burn_bar(pixels: np.ndarray, text: str, length: int, row: int) -> np.ndarray:
+    """A copy with a white bar, and its label above it."""
+    from ferrosight.uptake.glyphs import render_character
+
+    burnt, left = pixels.copy(), 20
+    burnt[row : row + 7, 20 : 20 + length] = 255
+    for character in text:
+        if character == " ":
+            left += 11
+            continue
+        glyph = render_character(character, "DejaVu Sans", "normal", 16 if character in "nm" else 22)
+        assert glyph is not None
+        burnt[row - 6 - glyph.shape[0] : row - 6, left : left + glyph.shape[1]][glyph] = 255
+        left += glyph.shape[1] + 3
+    return burnt
+
+
+def test_one_bar_is_the_scale_and_two_that_differ_are_refused(
+    ferrosight: Call, tmp_path: Path, picture: np.ndarray
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    one = _burn_bar(picture, "200 nm", 133, 375)
+    Image.fromarray(one).save(folder / "one.png")
+    Image.fromarray(_burn_bar(one, "100 nm", 90, 50)).save(folder / "two.png")
+    ended = ferrosight("uptake", "micrographs", folder, "--out", tmp_path / "out", "--json")
+    assert ended.code == 1
+    said = json.loads(ended.out)
+    assert "one scale is needed, but its bar says" in said["failed"]["two.png"]
+    assert said["bodies"][0]["scale_label"] == "200 nm"
+    assert said["bodies"][0]["pixel_nm"] == pytest.approx(200 / 133, rel=0.01)
+
+
+def _photograph() -> np.ndarray:
+    rng = np.random.default_rng(4)
+    rows, columns = np.mgrid[:200, :260] / 260
+    return (255 * np.stack([rows, columns, 1 - rows], axis=-1) * rng.uniform(0.9, 1, (200, 260, 1))).astype(np.uint8)
+
+
+def test_every_kind_of_bad_image_is_said_and_the_good_one_is_measured(
+    ferrosight: Call, folder: Path, tmp_path: Path, picture: np.ndarray
+) -> None:
+    Image.fromarray(_photograph()).save(folder / "photo.png")
+    Image.fromarray(np.dstack([picture, picture // 2, picture])).save(folder / "stained.png")
+    Image.fromarray(np.full((200, 200), 90, np.uint8)).save(folder / "grey.png")
+    ended = ferrosight("uptake", "micrographs", folder, "--out", tmp_path / "out", "--scale-nm-per-pixel", 1.5)
+    assert ended.code == 1
+    assert "photo.png: an electron micrograph in grey was expected" in ended.err
+    assert "stained.png: an electron micrograph in grey was expected" in ended.err
+    assert "grey.png must show something" in ended.err
+    assert "1 of 4 micrographs measured" in ended.out
+
+
+def test_inverted_and_sixteen_bit_images_give_the_same_body(
+    ferrosight: Call, tmp_path: Path, picture: np.ndarray
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    Image.fromarray(picture).save(folder / "plain.png")
+    Image.fromarray(255 - picture).save(folder / "inverted.png")
+    Image.fromarray(picture.astype(np.uint16) * 200).save(folder / "sixteen.tif")
+    ended = ferrosight(
+        "uptake", "micrographs", folder, "--out", tmp_path / "out", "--scale-nm-per-pixel", 1.5, "--json"
+    )
+    rows = {row["image"]: row for row in json.loads(ended.out)["bodies"]}
+    areas = [rows[name]["body_area_nm2"] for name in ("plain.png", "inverted.png", "sixteen.tif")]
+    assert areas == pytest.approx([areas[0]] * 3, rel=0.03)
+    assert "inverted_contrast" in rows["inverted.png"]["remarks"]
+    assert "inverted_contrast" not in rows["plain.png"]["remarks"] + rows["sixteen.tif"]["remarks"]

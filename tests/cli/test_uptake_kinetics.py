@@ -59,6 +59,19 @@ def test_fit_says_every_quantity_with_its_unit_and_compares_cell_types(ferrosigh
     assert 1 < load["low"] < load["ratio"] < load["high"]
 
 
+def test_fit_and_predict_write_their_pages(ferrosight, assays, tmp_path):
+    fit, of_fit, of_course = tmp_path / "fit.json", tmp_path / "fit.html", tmp_path / "load.html"
+    ended = ferrosight("uptake", "fit", assays, "--out", fit, "--page", of_fit)
+    assert str(of_fit) in ended.err
+    page = of_fit.read_text(encoding="utf-8")
+    assert "large / small" in page
+    assert "assays.tsv" in page
+    asked = ("--dose-ug-per-ml", 50, "--exposure-h", 24, "--days", "0,7", "--cell-type", "small")
+    ended = ferrosight("uptake", "predict", tmp_path / "load.tsv", "--fit", fit, *asked, "--page", of_course)
+    assert ended.code == 0, ended.err
+    assert "Cell by cell, on each imaging day" in of_course.read_text(encoding="utf-8")
+
+
 def test_fit_says_what_the_assays_do_not_determine(ferrosight, tmp_path):
     rows = [
         {"cell_type": "MSC", "particle": "A", "assay": "icp", "dose_ug_per_ml": 50, "exposure_h": 24,
@@ -141,6 +154,11 @@ def test_predict_makes_a_course_of_a_targeted_label(ferrosight, tmp_path):
         ({"assay": "icpms"}, "assay must be one of"),
         ({"dose_ug_per_ml": "0"}, "control without label"),
         ({"exposure_h": "1440000"}, "must lie between"),
+        ({"iron_per_cell_pg": "0.01"}, "are units mixed?"),
+        ({"iron_per_cell_pg": "10000"}, "the unit is in the column's name"),
+        ({"dose_ug_per_ml": "50 mM"}, "must hold a number"),
+        (dict.fromkeys(HEADER, "n/a"), "must name its cell_type"),
+        (dict.fromkeys(HEADER[1:], "n/a"), "must fill one of"),
     ],
 )
 def test_bad_assays_are_refused_in_a_sentence(ferrosight, tmp_path, changes, said):
@@ -187,10 +205,27 @@ def test_bad_predictions_are_refused_in_a_sentence(ferrosight, assays, tmp_path,
     assert not out.exists()
 
 
+def test_a_column_in_another_unit_is_refused(ferrosight, tmp_path):
+    path = tmp_path / "assays.tsv"
+    path.write_text(
+        "cell_type\tparticle\tassay\tdose_ug_per_ml\texposure_h\tiron_per_cell_ng\nMSC\tA\ticp\t50\t24\t1\n"
+    )
+    said = ferrosight("uptake", "fit", path).assert_refused()
+    assert "iron_per_cell_ng" in said
+    assert "convert to the unit in the name" in said
+
+
+def test_a_table_of_empty_rows_is_refused(ferrosight, tmp_path):
+    path = tmp_path / "assays.tsv"
+    path.write_text("\t".join(HEADER) + "\n" + ("\t" * (len(HEADER) - 1) + "\n") * 3, encoding="utf-8")
+    assert "must hold at least one row of measurements" in ferrosight("uptake", "fit", path).assert_refused()
+
+
 def test_outputs_need_their_endings(ferrosight, assays, tmp_path):
     assert ".json" in ferrosight("uptake", "fit", assays, "--out", tmp_path / "fit.tsv").assert_refused()
     assert ".tsv" in ferrosight("uptake", "predict", tmp_path / "load.csv").assert_refused()
     assert ".svg" in ferrosight("uptake", "fit", assays, "--plot", tmp_path / "fit.doc").assert_refused()
+    assert ".html" in ferrosight("uptake", "fit", assays, "--page", tmp_path / "none" / "fit.html").assert_refused()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ def fit(
     plot: Annotated[
         Path | None, typer.Option(help="Draw load against dose and time; .svg, .pdf or .png.", metavar="FILE")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the experiment's page, all figures and tables.", metavar="FILE.html")
+    ] = None,
     exocytosis_onset_h: Annotated[
         float, typer.Option(help="When exocytosis begins, hours after label was given.", min=0.0)
     ] = 48.0,
@@ -42,7 +45,7 @@ def fit(
     from ferrosight.uptake.kinetics import fit_kinetics
     from ferrosight.uptake.quantities import compare_cell_types
 
-    _check_paths(out, ".json", plot)
+    _check_paths(out, ".json", plot, page)
     experiments = sort_experiments(read_assays(assays))
     fits = [fit_kinetics(experiment, exocytosis_onset_h=exocytosis_onset_h) for experiment in experiments]
     comparisons = compare_cell_types(fits)
@@ -50,13 +53,15 @@ def fit(
         write_fits(fits, out)
     if plot is not None:
         _draw_fits(plot, fits, experiments)
+    if page is not None:
+        _write_fit_page(page, assays, fits, experiments, comparisons)
     if as_json:
         print_json({"fits": [_fit_as_plain(one) for one in fits], "comparisons": [_plain(one) for one in comparisons]})
     else:
         for one in fits:
             _show_fit(one)
         _show_comparisons(comparisons)
-    for path in (out, plot):
+    for path in (out, plot, page):
         if path is not None:
             print(f"written: {path}", file=sys.stderr)
 
@@ -100,10 +105,13 @@ def predict(
     ] = None,
     loss_per_day: Annotated[float, typer.Option(help="Targeted: rate at which label leaves.")] = 0.0,
     plot: Annotated[Path | None, typer.Option(help="Draw the course; .svg, .pdf or .png.", metavar="FILE")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the course's page, single cells included.", metavar="FILE.html")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Predict iron per cell on imaging days, for `run --uptake` and `limit --uptake`."""
-    _check_paths(out, ".tsv", plot)
+    _check_paths(out, ".tsv", plot, page)
     wanted = _read_numbers("days", days)
     targeted = {
         "receptors_per_cell": receptors_per_cell,
@@ -128,7 +136,7 @@ def predict(
             Division(math.inf if endosomes is None else endosomes, division_share),
         )
         course = _predict_from_fit(fits, cell_type, particle, dose_ug_per_ml, exposure_h, fate, wanted)
-    _write_and_show(course, out, plot, as_json=as_json)
+    _write_and_show(course, out, plot, page, as_json=as_json)
 
 
 def _predict_from_fit(
@@ -168,7 +176,7 @@ def _predict_targeted(
     )
 
 
-def _write_and_show(course: UptakeCourse, out: Path, plot: Path | None, *, as_json: bool) -> None:
+def _write_and_show(course: UptakeCourse, out: Path, plot: Path | None, page: Path | None, *, as_json: bool) -> None:
     from ferrosight.io.uptake_file import write_course
 
     table = course.table
@@ -178,6 +186,11 @@ def _write_and_show(course: UptakeCourse, out: Path, plot: Path | None, *, as_js
 
         write_course_chart(plot, course)
         written.append(plot)
+    if page is not None:
+        from ferrosight.report.uptake_page import write_course_page
+
+        write_course_page(page, course, provenance=_provenance("uptake predict", out))
+        written.append(page)
     if as_json:
         numbers = [{name: float(table[name][i]) for name in table.schema.names} for i in range(len(table))]
         rows = [{name: number if math.isfinite(number) else None for name, number in row.items()} for row in numbers]
@@ -214,6 +227,27 @@ def _draw_fits(path: Path, fits: Sequence[UptakeFit], experiments: Sequence[Expe
     from ferrosight.uptake.curves import trace_curves
 
     write_fit_chart(path, [c for one, e in zip(fits, experiments, strict=True) for c in trace_curves(one, e)])
+
+
+def _write_fit_page(
+    path: Path,
+    assays: Path,
+    fits: Sequence[UptakeFit],
+    experiments: Sequence[Experiment],
+    comparisons: Sequence[Comparison],
+) -> None:
+    from ferrosight.report.uptake_page import write_fit_page
+    from ferrosight.uptake.curves import trace_curves
+
+    curves = [c for one, e in zip(fits, experiments, strict=True) for c in trace_curves(one, e)]
+    title = assays.stem.replace("_", " ")
+    write_fit_page(path, title, fits, curves, comparisons, provenance=_provenance("uptake fit", assays))
+
+
+def _provenance(command: str, file: Path) -> dict[str, str]:
+    from ferrosight import __version__
+
+    return {"command": f"ferrosight {command}", "file": file.name, "ferrosight": __version__}
 
 
 def _show_fit(one: UptakeFit) -> None:
@@ -275,8 +309,10 @@ def _interval(quantity: Quantity) -> str:
     return f"{_number(quantity.low)} to {_number(quantity.high)}"
 
 
-def _check_paths(out: Path | None, ending: str, plot: Path | None) -> None:
+def _check_paths(out: Path | None, ending: str, plot: Path | None, page: Path | None) -> None:
     """Before anything is computed, not after."""
+    if page is not None and (page.suffix.lower() != ".html" or not page.parent.is_dir()):
+        raise InputError(f"a page must be a .html file in a folder that exists, but {page} was asked for.")
     if out is not None and out.suffix.lower() != ending:
         raise InputError(f"the output must be a {ending} file, but {out} was asked for.")
     if plot is not None:

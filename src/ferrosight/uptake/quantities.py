@@ -201,11 +201,16 @@ def compare_cell_types(fits: Sequence[UptakeFit]) -> tuple[Comparison, ...]:
     return tuple(found)
 
 
-_COMPARED = ("load", "uptake", "uptake_per_surface", "diameter", "doubling_time")
+_COMPARED = ("load", "uptake", "uptake_per_surface", "diameter", "surface", "doubling_time")
 
 
 def _compare(one: UptakeFit, other: UptakeFit, name: str) -> Comparison | None:
-    needs = {"uptake_per_surface": "log_diameter", "diameter": "log_diameter", "doubling_time": "division_per_h"}
+    needs = {
+        "uptake_per_surface": "log_diameter",
+        "diameter": "log_diameter",
+        "surface": "log_diameter",
+        "doubling_time": "division_per_h",
+    }
     if needs.get(name) in (*one.held, *other.held):
         return None
     common = sorted(set(one.doses_ug_per_ml) & set(other.doses_ug_per_ml))
@@ -245,6 +250,7 @@ def _log_of(fit: UptakeFit, name: str, dose: float, exposure_h: float) -> Callab
         "uptake": uptake,
         "uptake_per_surface": lambda v: uptake(v) - 2 * v["log_diameter"],
         "diameter": lambda v: v["log_diameter"],
+        "surface": lambda v: 2 * v["log_diameter"],
         "doubling_time": lambda v: math.log(math.log(2) / v["division_per_h"]) if v["division_per_h"] > 0 else math.nan,
     }
     if name not in functions:
