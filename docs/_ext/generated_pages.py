@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,9 @@ def uptake_example() -> str:
     script = Path(__file__).resolve().parents[1] / "examples" / "uptake.py"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(script)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=True)
+        # Matrices of a few rows: threads would only wait for each other.
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, encoding="utf-8", check=True)
     return f"```text\n{done.stdout.strip()}\n```\n"
 
 

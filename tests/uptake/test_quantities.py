@@ -40,6 +40,7 @@ def test_ratios_put_the_larger_first_and_cover_the_truth(fit_pair):
             "uptake": (20 / 12) ** 2,
             "uptake_per_surface": 1.0,
             "diameter": 20 / 12,
+            "surface": (20 / 12) ** 2,
             "doubling_time": 3.0,
         }
         for one in compare_cell_types(fits):
@@ -57,7 +58,7 @@ def test_only_the_same_particle_and_what_both_have_is_compared(fit_pair):
     assert compare_cell_types([fits[0], fits[3]]) == ()
     _, _, (small, _) = fit_pair(1)
     _, _, (_, large) = fit_pair(1, design=((20, 24, 0),) * 3)
-    assert {one.name for one in compare_cell_types([small, large])} == {"diameter", "doubling_time"}
+    assert {one.name for one in compare_cell_types([small, large])} == {"diameter", "surface", "doubling_time"}
 
 
 def test_a_next_batch_is_less_sure_than_the_mean_by_the_spread_between_batches(fit_pair):
