@@ -21,6 +21,7 @@ from ferrosight.simulate import (
     simulate_pet_scan,
     simulate_scan,
 )
+from ferrosight.study.relapse_pet import gather_pet
 from ferrosight.study.run import StudyOptions, plan_study, run_study
 from ferrosight.types import JOINT_CLUSTERS, Config
 
@@ -92,3 +93,19 @@ def test_a_visit_with_both_ends_in_one_list(bids_dir: Path, tmp_path: Path) -> N
     assert again.is_reused
     assert joint.table.stat().st_mtime_ns == before
     assert (again.n_accepted, again.findings, again.notes) == (joint.n_accepted, joint.findings, joint.notes)
+
+
+@pytest.mark.slow
+def test_pet_of_a_followed_visit_can_be_measured_anywhere_in_the_subjects_space(bids_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = find_pet_visits(bids_dir)
+    assert gather_pet(files, out, "01", CONFIG.pet) == {}
+    run_study(plan_study(bids_dir, out, OPTIONS), out, OPTIONS, pet=files)
+    visit = gather_pet(files, out, "01", CONFIG.pet)["d07"]
+    accepted = visit.hot_spots.where(visit.hot_spots["status"] == "accepted")
+    places = np.stack([accepted[f"{axis}_mm"] for axis in "xyz"], axis=1)
+    assert np.linalg.norm(places - ACTIVE, axis=1).min() < 0.3
+    values, errors = visit.measure(np.array([ACTIVE, IRON, (99.0, 0.0, 0.0)]))
+    assert abs(values[0] - 3000) < 4 * errors[0]
+    assert abs(values[1]) < 4 * errors[1]
+    assert np.isnan(values[2])
