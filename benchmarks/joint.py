@@ -1,6 +1,6 @@
 """PET with MRI: how few cells are found by MRI alone, by PET alone, and by both together?
 
-    python benchmarks/joint.py [--seed N] [--n 6] [--n-empty 14] [--jobs 2]
+    python benchmarks/joint.py [--seed N] [--n 3] [--n-empty 10] [--jobs 2]
 
 Simulated PET/MR visits. The same clusters of cells lie in a crop of MRI (9.4 T, 0.15 mm voxels, four echoes, SNR 40,
 texture of 0.002 ppm) and in the mouse that PET sees whole (the small-animal preset, 18F); the two lie apart by 0.2 mm
@@ -57,7 +57,7 @@ FROM_FACE_VOXELS, N_CLUSTERS, APART_MM = 8.0, 4, 2.6
 #: A cluster's reference: about what either modality finds half of the time (measured once; it only sets the scale).
 MOMENT_AM2, ACTIVITY_BQ = 3.0e-13, 140.0
 #: Multiples of the reference that are simulated, a factor of root two apart.
-MULTIPLES = tuple(2.0 ** (k / 2) for k in range(-3, 4))
+MULTIPLES = tuple(2.0 ** (k / 2) for k in range(-2, 3))
 #: PET's over MRI's multiple of one cluster.
 RATIOS = (0.5, 1.0, 2.0)
 HEADER_ERR_MM, MATCH_MM = 0.2, 1.0
@@ -65,7 +65,7 @@ RADIUS_MM = 0.1
 #: Widths of the preset's point, as its own scans of a point give them (benchmarks/pet.py).
 RESPONSE = PetResponse((1.26, 1.24, 1.49), 0.6)
 #: How many empty PET scans each empty MRI is paired with.
-PAIRED = 6
+PAIRED = 5
 #: Weaker candidates than by default, so that MRI alone may have one false one per subject too.
 CONFIG = Config().with_settings({"clusters.screen_z": 4.0})
 METHODS = ("MRI", "PET", "both, ratio known", "both")
@@ -85,8 +85,8 @@ def main() -> None:
     """Simulate, search, pair, print, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
-    parser.add_argument("--n", type=int, default=6, help="subjects with clusters")
-    parser.add_argument("--n-empty", type=int, default=14, help="empty subjects, for thresholds")
+    parser.add_argument("--n", type=int, default=3, help="subjects with clusters")
+    parser.add_argument("--n-empty", type=int, default=10, help="empty subjects, for thresholds")
     parser.add_argument("--jobs", type=int, default=2, help="processes; the results do not depend on it")
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.n} subjects of {N_CLUSTERS} clusters, {options.n_empty} empty", flush=True)
