@@ -1,6 +1,6 @@
 """PET with MRI: how few cells are found by MRI alone, by PET alone, and by both together?
 
-    python benchmarks/joint.py [--seed N] [--n 3] [--n-empty 10] [--jobs 2]
+    python benchmarks/joint.py [--seed N] [--n 6] [--n-empty 16] [--jobs 2]
 
 Simulated PET/MR visits. The same clusters of cells lie in a crop of MRI (9.4 T, 0.15 mm voxels, four echoes, SNR 40,
 texture of 0.002 ppm) and in the mouse that PET sees whole (the small-animal preset, 18F); the two lie apart by 0.2 mm
@@ -85,8 +85,8 @@ def main() -> None:
     """Simulate, search, pair, print, write."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
-    parser.add_argument("--n", type=int, default=3, help="subjects with clusters")
-    parser.add_argument("--n-empty", type=int, default=10, help="empty subjects, for thresholds")
+    parser.add_argument("--n", type=int, default=6, help="subjects with clusters")
+    parser.add_argument("--n-empty", type=int, default=16, help="empty subjects, for thresholds")
     parser.add_argument("--jobs", type=int, default=2, help="processes; the results do not depend on it")
     options = parser.parse_args()
     print(f"seed {options.seed}, {options.n} subjects of {N_CLUSTERS} clusters, {options.n_empty} empty", flush=True)

@@ -71,18 +71,20 @@ def test_a_visit_with_both_ends_in_one_list(bids_dir: Path, tmp_path: Path) -> N
     table = read_table(JOINT_CLUSTERS, joint.table)
     places = np.stack([table[f"{axis}_mm"] for axis in "xyz"], axis=1)
     accepted = table["status"] == "accepted"
-    for place, finding in ((BOTH, "both"), (IRON, "iron_without_activity"), (ACTIVE, "activity_without_iron")):
+    for place, finding in ((BOTH, "both"), (IRON, "iron_without_activity"), (ACTIVE, "undecided")):
         row = int(np.linalg.norm(places - place, axis=1).argmin())
         assert np.linalg.norm(places[row] - place) < 0.3
         assert accepted[row]
         assert table["finding"][row] == finding
-        if finding != "activity_without_iron":
+        if finding != "undecided":
             assert abs(table["moment_am2"][row] - 2.5e-12) < 4 * table["moment_am2_err"][row]
             assert 2e-13 < table["limit_moment_am2"][row] < 2.5e-12
         truth = 0.0 if finding == "iron_without_activity" else 3000.0
         assert abs(table["activity_bq"][row] - truth) < 4 * table["activity_bq_err"][row]
         assert table["activity_bq_low"][row] < table["activity_bq"][row] < table["upper_limit_bq"][row]
     assert accepted.sum() <= 5
+    page = joint.table.with_name("sub-01_ses-d07_desc-joint_report.html").read_text(encoding="utf-8")
+    assert "iron without activity" in page
     poses = json.loads((out / "sub-01" / "sub-01_poses.json").read_text(encoding="utf-8"))
     (pose,) = poses["visits"][0]["pet"]
     assert pose["source"] == "header"
