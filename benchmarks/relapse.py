@@ -9,6 +9,10 @@ hidden clusters, 0.2 % of measurements wrong altogether. Beside it a self-starti
 false alarm in 5 % of the subjects over 18 visits under the exact null; it gets the raw values and the stated standard
 deviations. Then the delay from the onset of growth; with ``FERROSIGHT_DATA`` set, tumours that were really measured.
 ``--full`` adds rows without a reference, with fewer pairs, and a CUSUM that knows every cluster's true level.
+
+``--pet`` does something else: subjects measured by MRI and PET at every visit. Both see the same growth from the same
+visit on, with noise, sizes, factors of the visit and reference of their own; PET has no carry-over. False alarms by
+iron and activity together, and the delay by both beside that by either alone.
 """
 
 from __future__ import annotations
@@ -72,10 +76,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
     parser.add_argument("--subjects", type=int, default=10_000)
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--pet", action="store_true", help="MRI and PET together, in place of everything else")
     options = parser.parse_args()
     print(f"seed {options.seed}")
     start = time.perf_counter()
     rng = np.random.default_rng(options.seed)
+    if options.pet:
+        run_pet(options, rng)
+        print_table(
+            {"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)}
+        )
+        return
     threshold = tune_cusum(rng)
     print(f"CUSUM: slack {CUSUM_SLACK:g}, alarm at {threshold:.2f}")
     nulls = []
@@ -216,6 +227,59 @@ def add_delay(delays: list[int], alarms: NDArray[np.bool_], onset: int) -> None:
     first = int(alarms.argmax()) if alarms.any() else len(alarms)
     if first > onset:
         delays.append(first - onset)
+
+
+def run_pet(options: argparse.Namespace, rng: np.random.Generator) -> None:
+    """Iron and activity together: false alarms, and delays beside either alone."""
+    rows: dict[str, str] = {}
+    everything: list[dict[str, Any]] = []
+    for name in ("exact null", "all together"):
+        spec = dataclasses.replace(EXACT, **NULLS[name])
+        alarms = np.zeros((options.subjects, 1), dtype=bool)
+        for subject in range(options.subjects):
+            both, _ = simulate_both(spec, rng)
+            alarms[subject] = weigh_evidence(both, state_design(spec, ALPHAS[0], PAIRS, rng)).first_alarm >= 0
+        counted = count_alarms(alarms[:, 0])
+        everything.append({"name": name, **counted})
+        rows[f"false alarms ever in 60 visits by MRI and PET, {name}, of {options.subjects:,}"] = (
+            f"{counted['count']} (upper 95 % limit {counted['upper_95']:.4f}; α 0.05)"
+            + ("" if counted["upper_95"] <= ALPHAS[0] else "; MISSED")
+        )
+    for doubling in DOUBLINGS:
+        delays = measure_pet_delays(doubling, max(options.subjects // 5, 2), rng)
+        said = {name: f"{np.mean(of):.2f} ± {np.std(of, ddof=1) / np.sqrt(len(of)):.2f}" for name, of in delays.items()}
+        everything.append({"doubling_visits": doubling, **{name: float(np.mean(of)) for name, of in delays.items()}})
+        rows[f"visits to alarm by MRI and PET, doubling in {doubling:g} visits"] = (
+            f"{said['both']}; iron alone {said['iron']}, activity alone {said['activity']}"
+        )
+    print_table(rows)
+    details = [{"what": what, "measured": value} for what, value in rows.items()]
+    command = f"uv run python benchmarks/relapse.py --pet --subjects {options.subjects} --seed {options.seed}"
+    write_results("relapse_pet", command, rows, {"seed": options.seed, "rows": everything}, details)
+
+
+def simulate_both(spec: LineageSpec, rng: np.random.Generator) -> tuple[SubjectSeries, dict[str, SubjectSeries]]:
+    """A subject with both quantities, and with each alone."""
+    iron, _ = simulate_subject(spec, rng, carry_over_max=CARRY_OVER_MAX)
+    pet, _ = simulate_subject(dataclasses.replace(spec, carry_over=0.0), rng)
+    activity = dataclasses.replace(pet.measured[0], quantity="activity", carry_over_max=None)
+    both = dataclasses.replace(iron, measured=(iron.measured[0], activity))
+    nothing_new = np.zeros(len(iron.days), dtype=np.int64)
+    alone = dataclasses.replace(iron, measured=(activity,), new_candidates=nothing_new)
+    return both, {"iron": iron, "activity": alone, "both": both}
+
+
+def measure_pet_delays(doubling: float, n: int, rng: np.random.Generator) -> dict[str, list[int]]:
+    """Visits from the onset to the alarm by iron, by activity and by both, in the same subjects."""
+    delays: dict[str, list[int]] = {"iron": [], "activity": [], "both": []}
+    for _ in range(n):
+        onset = int(rng.integers(3, 13))
+        spec = dataclasses.replace(EXACT, n_visits=onset + 24, doubling_visits=doubling, onset=onset)
+        _, each = simulate_both(spec, rng)
+        design = state_design(spec, ALPHAS[0], PAIRS, rng)
+        for name, series in each.items():
+            add_delay(delays[name], weigh_evidence(series, design).table["alarm"], onset)
+    return delays
 
 
 #: Assumptions that turn a volume into a scan's iron: noise of one measurement as a volume, and how much of a caliper's

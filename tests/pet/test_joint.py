@@ -105,6 +105,7 @@ def test_a_modality_too_weak_to_tell_decides_nothing() -> None:
     # A hundred cells: 50 Bq could have been missed, 500 Bq could not.
     assert name_findings(table, 1e-15, 0.5).tolist() == ["undecided"]
     assert name_findings(table, 1e-15, 5.0).tolist() == ["iron_without_activity"]
+    assert name_findings(table.with_columns(p_value_pet=[np.nan]), 1e-15, 5.0).tolist() == ["undecided"]
     assert name_findings(table.with_columns(p_value_pet=[0.001]), 1e-15, 0.5).tolist() == ["both"]
 
 

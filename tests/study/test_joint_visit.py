@@ -21,6 +21,7 @@ from ferrosight.simulate import (
     simulate_pet_scan,
     simulate_scan,
 )
+from ferrosight.study.relapse_pet import gather_pet
 from ferrosight.study.run import StudyOptions, plan_study, run_study
 from ferrosight.types import JOINT_CLUSTERS, Config
 
@@ -70,18 +71,20 @@ def test_a_visit_with_both_ends_in_one_list(bids_dir: Path, tmp_path: Path) -> N
     table = read_table(JOINT_CLUSTERS, joint.table)
     places = np.stack([table[f"{axis}_mm"] for axis in "xyz"], axis=1)
     accepted = table["status"] == "accepted"
-    for place, finding in ((BOTH, "both"), (IRON, "iron_without_activity"), (ACTIVE, "activity_without_iron")):
+    for place, finding in ((BOTH, "both"), (IRON, "iron_without_activity"), (ACTIVE, "undecided")):
         row = int(np.linalg.norm(places - place, axis=1).argmin())
         assert np.linalg.norm(places[row] - place) < 0.3
         assert accepted[row]
         assert table["finding"][row] == finding
-        if finding != "activity_without_iron":
+        if finding != "undecided":
             assert abs(table["moment_am2"][row] - 2.5e-12) < 4 * table["moment_am2_err"][row]
             assert 2e-13 < table["limit_moment_am2"][row] < 2.5e-12
         truth = 0.0 if finding == "iron_without_activity" else 3000.0
         assert abs(table["activity_bq"][row] - truth) < 4 * table["activity_bq_err"][row]
         assert table["activity_bq_low"][row] < table["activity_bq"][row] < table["upper_limit_bq"][row]
     assert accepted.sum() <= 5
+    page = joint.table.with_name("sub-01_ses-d07_desc-joint_report.html").read_text(encoding="utf-8")
+    assert "iron without activity" in page
     poses = json.loads((out / "sub-01" / "sub-01_poses.json").read_text(encoding="utf-8"))
     (pose,) = poses["visits"][0]["pet"]
     assert pose["source"] == "header"
@@ -92,3 +95,19 @@ def test_a_visit_with_both_ends_in_one_list(bids_dir: Path, tmp_path: Path) -> N
     assert again.is_reused
     assert joint.table.stat().st_mtime_ns == before
     assert (again.n_accepted, again.findings, again.notes) == (joint.n_accepted, joint.findings, joint.notes)
+
+
+@pytest.mark.slow
+def test_pet_of_a_followed_visit_can_be_measured_anywhere_in_the_subjects_space(bids_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    files = find_pet_visits(bids_dir)
+    assert gather_pet(files, out, "01", CONFIG.pet) == {}
+    run_study(plan_study(bids_dir, out, OPTIONS), out, OPTIONS, pet=files)
+    visit = gather_pet(files, out, "01", CONFIG.pet)["d07"]
+    accepted = visit.hot_spots.where(visit.hot_spots["status"] == "accepted")
+    places = np.stack([accepted[f"{axis}_mm"] for axis in "xyz"], axis=1)
+    assert np.linalg.norm(places - ACTIVE, axis=1).min() < 0.3
+    values, errors = visit.measure(np.array([ACTIVE, IRON, (99.0, 0.0, 0.0)]))
+    assert abs(values[0] - 3000) < 4 * errors[0]
+    assert abs(values[1]) < 4 * errors[1]
+    assert np.isnan(values[2])

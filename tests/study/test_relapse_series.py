@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -208,6 +210,25 @@ def test_hot_spots_are_followed_by_place_and_missing_where_none_was_found():
     np.testing.assert_array_equal(found.values, [[100.0, 110.0, NAN, 90.0], [50.0, NAN, NAN, 60.0]])
     assert found.members == (("x0",), ("x30",))
     assert found.new_candidates.tolist() == [0] * 4
+
+
+def test_a_place_without_a_hot_spot_is_measured_where_the_visit_can():
+    """Known places only, and not at the visit before the first one was found; births are those of what was found."""
+    asked = []
+
+    def measure(places):
+        asked.append(places.tolist())
+        return np.full(len(places), -0.5), np.full(len(places), 0.7)
+
+    pet = [spots(), spots((1.0, 100.0)), spots(), spots((1.2, 90.0))]
+    chain = [dataclasses.replace(one, measure_pet=measure) for one in visits(4, hot_spots=pet)]
+    followed = gather_hot_spots(chain, 5.0)
+    assert followed.values[0].tolist()[1:] == [100.0, -0.5, 90.0]
+    assert np.isnan(followed.values[0, 0])
+    assert followed.sds[0, 2] == 0.7
+    assert followed.seen[0].tolist() == [False, True, False, True]
+    assert len(asked) == 1
+    assert trace_lineages(followed, 5.0).births.tolist() == [1]
 
 
 def test_hot_spots_that_split_or_meet_have_one_total():

@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 _REACH_SD, _LEAST_SD_VOXELS = 3.0, 0.35
 #: Places at which the turned map is asked, and the share of them that is taken for the tail.
 _N_NULL, _TAIL_SHARE = 2500, 0.05
+#: Voxels that are read for one error of place, about.
+_MOST_READ = 3_000_000
 #: The tail's scale beforehand, that of Gaussian noise, weighs as much as this many places.
 _PRIOR = 10.0
 #: Errors from this many voxel edges on hide how a place lies between voxels.
@@ -61,9 +63,7 @@ def weigh_places(
     turned = z[inside & (z < 0)]
     width = max(math.sqrt(float((turned**2).mean())), 1.0) if turned.size else 1.0
     scaled = np.clip(z / width, -_MOST_Z, _MOST_Z)
-    centres = np.argwhere(inside)
-    # An odd stride, so that the places do not fall into step with the array's axes.
-    centres = centres[:: max(1, (len(centres) // _N_NULL) | 1)]
+    searched = np.argwhere(inside)
     n = len(places_mm)
     nulls: dict[bytes, Array] = {}
     p_value, likeliest = np.full(n, np.nan), np.array(places_mm, dtype=np.float64).reshape(n, 3)
@@ -81,12 +81,20 @@ def weigh_places(
         shift = place - middle if widths[0] < _WIDE_VOXELS else np.zeros(3)
         key = np.round([*np.log(widths) * 10, *shift * 8]).tobytes()
         if key not in nulls:
-            null, _ = _weigh(-scaled, inside, centres, *_spread(in_voxels, shift))
+            asked = _spread(in_voxels, shift)
+            null, _ = _weigh(-scaled, inside, _choose(searched, len(asked[1])), *asked)
             nulls[key] = null[np.isfinite(null)]
         p_value[row] = _rank(observed[0], nulls[key])
         if best[0] > 0:
             likeliest[row] = grid.to_mm(middle + offsets[best[0] - 1])
     return p_value, np.asarray(norm.isf(p_value)), likeliest
+
+
+def _choose(searched: NDArray[np.int64], n_offsets: int) -> NDArray[np.int64]:
+    """Places (k, 3) at which the turned map is asked, spread evenly over it: fewer where each costs more."""
+    wanted = int(np.clip(_MOST_READ // n_offsets, _N_NULL // 5, _N_NULL))
+    # An odd stride, so that the places do not fall into step with the array's axes.
+    return searched[:: max(1, (len(searched) // wanted) | 1)]
 
 
 def _turn(grid: Grid, covariance_mm2: Array) -> Array:

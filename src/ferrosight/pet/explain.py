@@ -6,14 +6,13 @@ does. So sources and noise are found in turn.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferrosight.pet.fit import Ball, Fit, Fitter, KnownPlace, fit_ball
+from ferrosight.pet.fit import KNOWN_SD, Ball, Fit, Fitter, KnownPlace, fit_ball
 from ferrosight.pet.noise import PetNoise, measure_noise
 from ferrosight.pet.screen import FILTERS, Screen, find_peaks, refine_peaks, screen_image, weigh
 from ferrosight.types.pet import PetResponse
@@ -31,8 +30,6 @@ _MAX_ROUNDS = 6
 _AROUND = 4
 #: Sources nearer than this (point spreads) to one that is explained already are its own misfit.
 _APART_FWHM = 0.8
-#: Within this many standard deviations of a place that is not exactly known nothing else is looked for.
-_CLAIMED_SD = 3.5
 #: Radius, in point spreads, from which a source is wide.
 _WIDE_FWHM = 0.6
 
@@ -127,31 +124,24 @@ def is_apart(ijk: NDArray[np.int_] | Array, balls: Sequence[Ball], fitter: Fitte
 
 def is_claimed(ijk: NDArray[np.int_] | Array, places: Sequence[KnownPlace], fitter: Fitter) -> bool:
     """Whether a place may well be that of a source whose place is not exactly known."""
-    return any(
-        place.precision is not None and _deviate(ijk, place, fitter.voxel_mm) < _CLAIMED_SD**2 for place in places
-    )
+    return any(place.deviate(np.asarray(ijk), fitter.voxel_mm) < KNOWN_SD**2 for place in places)
 
 
 def find_likeliest(screen: Screen, known: KnownPlace, voxel_mm: tuple[float, float, float]) -> Array:
     """Where a source of which the place is ``known`` begins its fit: the voxel of largest posterior, else the place."""
     if known.precision is None:
         return known.ijk
-    reach = _CLAIMED_SD * np.sqrt(np.diag(np.linalg.inv(known.precision))) / voxel_mm
+    reach = KNOWN_SD * np.sqrt(np.diag(np.linalg.inv(known.precision))) / voxel_mm
     middle = clip_place(known.ijk, screen)
     low = np.maximum(middle - np.ceil(reach).astype(int), 0)
     high = np.minimum(middle + np.ceil(reach).astype(int) + 1, screen.z.shape)
     best, most = known.ijk, float(np.maximum(screen.z[tuple(middle)], 0.0) ** 2) / 2
     for ijk in np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(low, high, strict=True))), -1).reshape(-1, 3):
-        odds = float(np.maximum(screen.z[tuple(ijk)], 0.0) ** 2 - _deviate(ijk, known, voxel_mm)) / 2
-        if odds > most:
+        away = known.deviate(ijk, voxel_mm)
+        odds = (float(np.maximum(screen.z[tuple(ijk)], 0.0)) ** 2 - away) / 2
+        if odds > most and away < KNOWN_SD**2:
             best, most = ijk.astype(np.float64), odds
     return best
-
-
-def _deviate(ijk: NDArray[np.int_] | Array, known: KnownPlace, voxel_mm: tuple[float, float, float]) -> float:
-    """Squared distance from a known place in its own standard deviations."""
-    away = (ijk - known.ijk) * np.array(voxel_mm)
-    return float(away @ known.precision @ away) if known.precision is not None else math.inf
 
 
 def clip_place(ijk: Array, screen: Screen) -> NDArray[np.int_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,8 @@ _LEAST_SQUARE, _MOST_FWHM = -1.5, 3.0
 #: What is known of a squared radius beforehand: 0 with this deviation, in squared point spreads. A source too weak to
 #: show its size would otherwise have any activity.
 _SQUARE_PRIOR = 2.0
+#: A source whose place is known with an error lies within so many standard deviations of it.
+KNOWN_SD = 3.5
 #: How far a position may move from where it was seen, in point spreads.
 _REACH_FWHM = 0.75
 #: Fewer of a window's voxels than this make no fit.
@@ -53,6 +55,16 @@ class KnownPlace:
 
     ijk: Array
     precision: Array | None = None
+
+    def deviate(self, ijk: Array, voxel_mm: tuple[float, float, float]) -> float:
+        """Squared distance of a place (3,) in the known one's standard deviations; infinite where that is exact."""
+        away = (ijk - self.ijk) * np.array(voxel_mm)
+        return math.inf if self.precision is None else float(away @ self.precision @ away)
+
+    def hold(self, ijk: Array, voxel_mm: tuple[float, float, float]) -> Array:
+        """The place (3,), brought back to where a source may lie: a bright neighbour must not draw it away."""
+        beyond = math.sqrt(self.deviate(ijk, voxel_mm)) / KNOWN_SD if self.precision is not None else 0.0
+        return np.asarray(ijk if beyond <= 1 else self.ijk + (ijk - self.ijk) / beyond)
 
 
 @dataclass(frozen=True)
@@ -157,6 +169,8 @@ def fit_ball(
         model = window.model(ball)
         step, covariance, chi2, background = window.solve(ball, model, free, known)
         moved = _move(ball, step, fitter, start, limits)
+        if known is not None:
+            moved = replace(moved, ijk=known.hold(moved.ijk, fitter.voxel_mm))
         change = np.array(
             [
                 moved.activity_bq - ball.activity_bq,

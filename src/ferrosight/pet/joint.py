@@ -223,7 +223,7 @@ def name_findings(
     """What each accepted row (schema JOINT_CLUSTERS) is, "" for the others.
 
     With the moment and the activity of a cell what one modality sees says what the other should: where that is less
-    than what the other could have missed, nothing is decided.
+    than what the other could have missed, nothing is decided; nor where the other did not see the place.
     """
     names = []
     bq_per_am2 = activity_per_cell_bq / moment_per_cell_am2
@@ -231,14 +231,15 @@ def name_findings(
         if table["status"][row] != "accepted":
             names.append("")
             continue
-        iron, active = (table[f"p_value_{one}"][row] <= _LEVEL for one in ("mri", "pet"))
+        p_values = [table[f"p_value_{one}"][row] for one in ("mri", "pet")]
+        iron, active = (p <= _LEVEL for p in p_values)
         if iron and not active:
             missed = table["moment_am2"][row] * bq_per_am2 < table["upper_limit_bq"][row]
         else:
             missed = table["activity_bq"][row] / bq_per_am2 < table["upper_limit_moment_am2"][row]
         if iron and active:
             names.append("both")
-        elif missed or iron == active:
+        elif missed or iron == active or not np.isfinite(p_values).all():
             names.append("undecided")
         else:
             names.append("iron_without_activity" if iron else "activity_without_iron")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy import ndimage
 from ferrosight.report.numbers import format_moment
 from ferrosight.report.orientation import AnatomicalView, anatomical_view
 from ferrosight.report.svg import INK, MUTED, SOFT, new_figure, page_points, plain_log_ticks, to_svg
-from ferrosight.types import FLAG_INFO, Catalogue, EvidenceMap, FieldMap, Flag, LimitMap, Scan
+from ferrosight.types import FLAG_INFO, Catalogue, EvidenceMap, FieldMap, Flag, LimitMap, Scan, Table
 
 _WIDTH_IN = 7.4
 _MAX_HEIGHT_IN = 11.0
@@ -44,6 +45,10 @@ REJECTED_MARKS: dict[str, tuple[str, str]] = {
 
 EVIDENCE_COLOURS = LinearSegmentedColormap.from_list(
     "evidence", ["#10131c", "#1d2a4d", "#2a5a86", "#3f93a8", "#93cbb0", "#f4f5dc"]
+)
+#: Clear where PET is at its middle or below, so that the magnitude shows through.
+PET_COLOURS = LinearSegmentedColormap.from_list(
+    "pet", [(0.75, 0.2, 0.05, 0.0), (0.85, 0.3, 0.05, 0.45), (0.98, 0.65, 0.1, 0.75), (1.0, 0.97, 0.7, 0.95)]
 )
 MAGNITUDE_COLOURS = LinearSegmentedColormap.from_list("magnitude", ["#0a0b0d", "#eceded"])
 
@@ -189,6 +194,46 @@ def draw_limit_overview(limit: LimitMap, scan: Scan) -> str:
         f"from {low:.2g} to {high:.2g} pg over nearly all of it."
     )
     return to_svg(figure, alt, "limit")
+
+
+def draw_fused_overview(
+    scan: Scan, field_map: FieldMap, pet: NDArray[np.float32], unit: str, clusters: Table, words: Sequence[str]
+) -> str:
+    """PET laid over the magnitude, as an SVG element: both projected, and the accepted rows of a joint list marked.
+
+    ``pet`` (x, y, z) is PET, in ``unit``, on the MRI's own grid, NaN where it does not reach; ``clusters`` (schema
+    JOINT_CLUSTERS) are the accepted ones, ``words`` what their marks say. Those beyond the MRI are not drawn.
+    """
+    view = anatomical_view(scan.grid)
+    extents = tuple(axis.extent_mm for axis in view.axes)
+    layout = choose_layout((extents[0], extents[1], extents[2]))
+    figure, panels = _place_panels(view, layout)
+    magnitude = view.arrange(relative_magnitude(scan, field_map, display_echo(scan, field_map)))
+    arranged = view.arrange(pet)
+    seen = pet[np.isfinite(pet)]
+    low, high = (float(np.quantile(seen, q)) for q in (0.5, 0.9995)) if seen.size else (0.0, 1.0)
+    norm = Normalize(low, max(high, low * 1.5 + 1e-30))
+    coordinates = view.coordinates(np.stack([clusters[f"{axis}_mm"] for axis in "xyz"], axis=1).reshape(-1, 3))
+    low_mm, high_mm = (np.array([axis.edges_mm[end] for axis in view.axes]) for end in (0, 1))
+    inside = ((coordinates >= low_mm) & (coordinates <= high_mm)).all(axis=1)
+    marks = [
+        Mark(coordinates[row], f"#joint-{row + 1}", words[row], 7.0, "") for row in np.flatnonzero(inside).tolist()
+    ]
+    overlay = []
+    for axes, across, up in panels:
+        through = 3 - across - up
+        with warnings.catch_warnings():
+            # Lines of sight that miss an image.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            dark, hot = np.fmin.reduce(magnitude, axis=through), np.fmax.reduce(arranged, axis=through)
+        _show(axes, view, _bin(dark, np.fmin), across, up, MAGNITUDE_COLOURS, Normalize(0.0, 1.2))
+        _show(axes, view, _bin(hot, np.fmax), across, up, PET_COLOURS, norm)
+        overlay.append(_draw_marks(axes, marks, across, up, 1.0))
+    _label(panels, view, layout)
+    _colour_bar(figure, PET_COLOURS, norm, f"largest PET value along the line of sight ({unit}); grey: darkest voxel")
+
+    alt = f"PET over the magnitude of MRI, projected along three axes, with {len(clusters)} candidates marked"
+    return to_svg(figure, alt, "fused", "".join(overlay))
 
 
 def _alt(what: str, catalogue: Catalogue) -> str:

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 
 from ferrosight.errors import BidsError, FerrosightError, InputError
-from ferrosight.io import Participant, find_participant, output_path, read_participants, read_sessions, read_visit
+from ferrosight.io import (
+    Participant,
+    find_participant,
+    find_pet_visits,
+    output_path,
+    read_participants,
+    read_sessions,
+    read_visit,
+)
 from ferrosight.report.study_lines import SubjectLine, summarise_subject
 from ferrosight.study.outcomes import VisitOutcome
 from ferrosight.study.pages import (
@@ -27,6 +35,7 @@ from ferrosight.study.pages import (
 from ferrosight.study.plan import PlannedVisit, StudyOptions
 from ferrosight.study.provenance import describe_run
 from ferrosight.study.relapse import SubjectRelapse, write_relapse
+from ferrosight.study.relapse_pet import gather_pet
 from ferrosight.study.relapse_series import FollowedVisit, name_protocol
 from ferrosight.study.subject import SubjectResult
 from ferrosight.types import Rigid
@@ -64,9 +73,15 @@ def finish_subject(
         participants.tsv or the sessions table cannot be read.
     """
     bids_dir = planned[0].files.bids_dir
+    pet = gather_pet(find_pet_visits(bids_dir, [result.subject]), out_dir, result.subject, options.config.pet)
     visits = [
         FollowedVisit(
-            visit.session, visit.day, name_protocol(visit.b0_t, visit.echo_times_s, visit.voxel_mm), visit.clusters
+            visit.session,
+            visit.day,
+            name_protocol(visit.b0_t, visit.echo_times_s, visit.voxel_mm),
+            visit.clusters,
+            pet[visit.session].hot_spots if visit.session in pet else None,
+            pet[visit.session].measure if visit.session in pet else None,
         )
         for visit in result.visits
         if not visit.is_baseline

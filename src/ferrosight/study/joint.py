@@ -39,8 +39,9 @@ Array = NDArray[np.float64]
 
 #: Candidates of which at most so many false ones are expected are measured in the other modality, besides the accepted.
 _LIKELY = 1.0
-#: A candidate whose place has no error is known to so many voxel edges, and none better than the second number.
-_UNKNOWN_VOXELS, _LEAST_VOXELS = 1.0, 0.05
+#: A candidate that was only screened, and whose place has no error, is known to so many voxel edges (a point spread of
+#: two voxels over the least statistic that is kept); none is known better than the second number.
+_UNKNOWN_VOXELS, _LEAST_VOXELS = 0.5, 0.05
 #: Evidence at this level makes a value that was looked for an estimate and not only a bound.
 _LEVEL = 0.05
 

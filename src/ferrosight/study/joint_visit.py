@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from ferrosight import __version__
 from ferrosight.errors import FerrosightError
@@ -19,15 +21,16 @@ from ferrosight.field import measure_field
 from ferrosight.io import PetFile, read_nifti, read_pet_file, read_table, read_visit, write_json_atomic, write_table
 from ferrosight.io.bids_names import same_label
 from ferrosight.pet import state_point_spread
+from ferrosight.report.joint_page import write_joint_report
 from ferrosight.study.joint import JointVisit, Seen, join_visit
 from ferrosight.study.pet_visit import pet_path
 from ferrosight.study.plan import PlannedVisit, StudyOptions
 from ferrosight.study.products import visit_path
-from ferrosight.study.provenance import hash_content
+from ferrosight.study.provenance import describe_run, hash_content
 from ferrosight.study.recall import SUBJECT_STAGES, FinishedVisit, pick_settings, recall_catalogue, recall_visit
 from ferrosight.study.resources import peak_memory_mb
 from ferrosight.study.summary import plain_value
-from ferrosight.types import PET_CLUSTERS, Progress
+from ferrosight.types import PET_CLUSTERS, FieldMap, Grid, PetScan, Progress, Rigid, Scan
 
 _LOG = logging.getLogger(__name__)
 
@@ -134,7 +137,9 @@ def _join_one(
         fingerprint = _take_fingerprint(done, summary, options)
         before = _recall_joint(file, out_dir, fingerprint)
         if before is None:
-            joint = _analyse(visit, done, file, float(summary["catalogue"]["n_decoys"]), out_dir, options)
+            scans = _read_scans(visit, file, options)
+            joint = _analyse(scans, visit, done, file, float(summary["catalogue"]["n_decoys"]), out_dir, options)
+            _write_page(joint, scans, visit, file, out_dir, options)
             _write_joint(joint, visit, file, fingerprint, out_dir, options, started)
         content = before or _recall_joint(file, out_dir, fingerprint) or {}
     except FerrosightError as error:
@@ -172,19 +177,29 @@ def _recall_joint(file: PetFile, out_dir: Path, fingerprint: str) -> dict[str, A
     return content if is_same else None
 
 
+def _read_scans(visit: PlannedVisit, file: PetFile, options: StudyOptions) -> tuple[Scan, FieldMap, PetScan]:
+    scan = read_visit(visit.files, phase_sign=options.phase_sign)
+    return scan, measure_field(scan, options.config.field), read_pet_file(file, file.bids_dir)
+
+
 def _analyse(
-    visit: PlannedVisit, done: FinishedVisit, file: PetFile, n_decoys: float, out_dir: Path, options: StudyOptions
+    scans: tuple[Scan, FieldMap, PetScan],
+    visit: PlannedVisit,
+    done: FinishedVisit,
+    file: PetFile,
+    n_decoys: float,
+    out_dir: Path,
+    options: StudyOptions,
 ) -> JointVisit:
     config = options.config
-    scan = read_visit(visit.files, phase_sign=options.phase_sign)
-    pet_scan = read_pet_file(file, file.bids_dir)
+    scan, field_map, pet_scan = scans
     catalogue = recall_catalogue(out_dir, done)
     mri_z = read_nifti(visit_path(out_dir, "evidence", visit.files)).data[0]
     pet_z = read_nifti(pet_path(out_dir, "pet_evidence", file)).data[0]
     hot_spots = read_table(PET_CLUSTERS, pet_path(out_dir, "pet_clusters", file))
     return join_visit(
         scan,
-        measure_field(scan, config.field),
+        field_map,
         np.asarray(mri_z, dtype=np.float64),
         catalogue,
         pet_scan,
@@ -195,6 +210,40 @@ def _analyse(
         iron_per_cell=visit.load.iron_per_cell,
         calibration=visit.load.calibration,
     )
+
+
+def _write_page(
+    joint: JointVisit,
+    scans: tuple[Scan, FieldMap, PetScan],
+    visit: PlannedVisit,
+    file: PetFile,
+    out_dir: Path,
+    options: StudyOptions,
+) -> None:
+    scan, field_map, pet_scan = scans
+    path = pet_path(out_dir, "joint_report", file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_joint_report(
+        path,
+        f"{file.name} with {visit.files.name}",
+        scan,
+        field_map,
+        lay_over(pet_scan, scan.grid, joint.pose.to_mri),
+        str(pet_scan.unit),
+        joint.clusters,
+        notes=joint.notes,
+        provenance=describe_run(options.config, visit.label, visit.load.iron_per_cell, 1),
+    )
+
+
+def lay_over(pet: PetScan, grid: Grid, to_mri: Rigid) -> NDArray[np.float32]:
+    """The frames' mean on another grid (x, y, z), to look at; NaN where PET does not reach."""
+    image = np.average(pet.data.astype(np.float64), axis=0, weights=pet.frame_duration_s)
+    matrix = np.linalg.inv(to_mri.affine @ pet.grid.affine) @ grid.affine
+    laid = ndimage.affine_transform(
+        image, matrix[:3, :3], matrix[:3, 3], grid.shape, order=1, mode="constant", cval=np.nan
+    )
+    return np.asarray(laid, dtype=np.float32)
 
 
 def _write_joint(

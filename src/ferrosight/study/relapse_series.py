@@ -8,7 +8,7 @@ counts as growth because it was found. What is decided at a visit is decided fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,13 +27,17 @@ NEW_EXPECTED_FALSE = 0.01
 SURE_LINK = 0.95
 
 
+MeasurePlaces = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
 @dataclass(frozen=True)
 class FollowedVisit:
     """A visit with label, of the followed ones, in order of time.
 
     ``session`` is its label without prefix, ``day`` NaN where unknown, ``protocol`` what ``name_protocol`` says of it,
     ``clusters`` its candidates (schema CLUSTERS). ``hot_spots`` are those of a PET scan of the visit (schema
-    PET_CLUSTERS), with places in the space of the tracks; None: no PET.
+    PET_CLUSTERS), with places in the space of the tracks; None: no PET. ``measure_pet`` measures that PET scan at
+    places (n, 3) of that space: activities and their standard deviations (n,), NaN where unseen; None: it cannot be.
     """
 
     session: str
@@ -41,6 +45,7 @@ class FollowedVisit:
     protocol: str
     clusters: Table
     hot_spots: Table | None = None
+    measure_pet: MeasurePlaces | None = None
 
 
 @dataclass(frozen=True)
@@ -134,13 +139,15 @@ def gather_hot_spots(visits: Sequence[FollowedVisit], reach_mm: float) -> Follow
     """Activities of accepted hot spots (schema PET_CLUSTERS), those within ``reach_mm`` of each other's place as one.
 
     Each spot belongs to the nearest place that was there before, else it begins one. Where none is found at a place
-    there is no value.
+    that was there before it is measured all the same, if the visit can: a value that is there only when it is large
+    would look like growth.
     """
     places: list[NDArray[np.float64]] = []
     cells: dict[tuple[int, int], tuple[float, float]] = {}
     names: list[str] = []
     expected_false: list[float] = []
     where: dict[tuple[int, int], NDArray[np.float64]] = {}
+    missed: set[tuple[int, int]] = set()
     for visit, one in enumerate(visits):
         if one.hot_spots is None:
             continue
@@ -163,8 +170,26 @@ def gather_hot_spots(visits: Sequence[FollowedVisit], reach_mm: float) -> Follow
                 variance + float(spots["activity_bq_err"][line]) ** 2,
             )
             where[row, visit] = at
+        missed |= _measure_missed(one, visit, places, cells)
         places = now
-    return _as_followed(names, cells, where, expected_false, len(visits))
+    seen = set(cells) - missed
+    return _as_followed(names, cells, seen, where, expected_false, len(visits))
+
+
+def _measure_missed(
+    one: FollowedVisit,
+    visit: int,
+    places: list[NDArray[np.float64]],
+    cells: dict[tuple[int, int], tuple[float, float]],
+) -> set[tuple[int, int]]:
+    """Fill ``cells`` of known places at which this visit found nothing, and name them."""
+    rows = [row for row in range(len(places)) if (row, visit) not in cells]
+    if one.measure_pet is None or not rows:
+        return set()
+    values, sds = one.measure_pet(np.array([places[row] for row in rows]))
+    for row, value, sd in zip(rows, values, sds, strict=True):
+        cells[row, visit] = float(value), float(sd) ** 2
+    return {(row, visit) for row in rows}
 
 
 def gather_volumes(lesions: Table, session_ids: Sequence[str]) -> TracedLineages:
@@ -189,6 +214,7 @@ def gather_volumes(lesions: Table, session_ids: Sequence[str]) -> TracedLineages
 def _as_followed(
     names: list[str],
     cells: dict[tuple[int, int], tuple[float, float]],
+    found: set[tuple[int, int]],
     where: dict[tuple[int, int], NDArray[np.float64]],
     expected_false: list[float],
     n_visits: int,
@@ -196,9 +222,10 @@ def _as_followed(
     shape = (len(names), n_visits)
     values, sds, seen = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, dtype=bool)
     places = np.full((*shape, 3), np.nan)
-    for (row, visit), (value, variance) in cells.items():
-        seen[row, visit] = True
-        places[row, visit:] = where[row, visit]
+    for (row, visit), (value, variance) in sorted(cells.items(), key=lambda cell: cell[0][1]):
+        if (row, visit) in found:
+            seen[row, visit] = True
+            places[row, visit:] = where[row, visit]
         if np.isfinite(value) and np.isfinite(variance) and variance > 0:
             values[row, visit], sds[row, visit] = value, np.sqrt(variance)
     return Followed(

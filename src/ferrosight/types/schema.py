@@ -449,8 +449,9 @@ JOINT_CLUSTERS = TableSchema(
             "",
             "string",
             "Of an accepted one: both; iron_without_activity (dead cells, or iron in macrophages); "
-            "activity_without_iron; or undecided where the other modality is too weak to tell, which can be known only "
-            "with the activity and the iron of a cell. Evidence of a modality is a p-value up to 0.05.",
+            "activity_without_iron; or undecided where the other modality did not see the place, or is too weak to "
+            "tell, which can be known only with the activity and the iron of a cell. Evidence of a modality is a "
+            "p-value up to 0.05.",
         ),
         Column("remarks", "", "string", "Cautions that do not reject: names from the flag registry, joined by ';'."),
     ),
