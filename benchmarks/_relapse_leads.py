@@ -73,7 +73,7 @@ def _tell_lead(rows: list[Row], called: list[Row], rule: str) -> tuple[str, str]
             doublings.append(leads[-1] / row["doubling_days"])
     words = f"called on {n_imaged} of {len(rows)} by the last visit"
     if leads:
-        how = "imaged" if n_imaged == len(rows) else "where not imaged, from the true growth going on"
+        how = "imaged" if rule == "void" or n_imaged == len(rows) else "where not imaged, from the true growth going on"
         words += f"; alarm ahead by {_spread(leads)} d, {_spread(doublings, 1)} doublings ({how})"
     return f"a relapse grows: {TITLES[rule]}", words
 

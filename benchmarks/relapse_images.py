@@ -140,13 +140,13 @@ def tell(options: argparse.Namespace, rows: list[Row], ratios: dict[str, tuple[f
         calm = [row for row in own if row["key"][2] == "calm"]
         relapses = [row for row in own if row["key"][2] == "relapse"]
         if ratios[name][1]:
-            details[f"{name}, repeated scans"] = (
+            details[f"{name} on images, repeated scans"] = (
                 f"{ratios[name][1]} pairs: (difference)² over stated {ratios[name][0]:.2f}"
             )
         for told in (tell_calm(calm), tell_relapses(relapses)):
-            shown |= {f"{name}, {what}": value for what, value in told[0].items()}
-            details |= {f"{name}, {what}": value for what, value in (told[0] | told[1]).items()}
-        details |= {f"{name}, {what}": value for what, value in tell_errors(calm).items()}
+            shown |= {f"{name} on images, {what}": value for what, value in told[0].items()}
+            details |= {f"{name} on images, {what}": value for what, value in (told[0] | told[1]).items()}
+        details |= {f"{name} on images, {what}": value for what, value in tell_errors(calm).items()}
     seconds = sum(row["wall_s"] for row in rows)
     details["subjects; seconds of analysis, all processes; seconds of this run"] = (
         f"{len(rows)}; {seconds:.0f}; {wall_s:.0f}"
