@@ -5,7 +5,8 @@
 Each visit is a PET scan of the small-animal preset (a mouse with a warm organ, reconstructed from Poisson counts) and
 an image of MRI that is a formula of the same body, evaluated on a grid of its own: the organ is dark, tissue varies by
 10 %, the coil's profile by 20 %, noise is 3 %. The header of PET is wrong by about 1 mm and 2 degrees at random, or
-right in every third visit. Reported are the error at places of the tissue, RMS, over that predicted, and what was decided.
+right in every third visit. Reported are the error at places of the tissue, RMS, what was predicted, and what was
+decided.
 """
 
 from __future__ import annotations
