@@ -79,6 +79,11 @@ def test_q_is_benjamini_hochberg(expected: np.ndarray) -> None:
     assert ((q > 0) & (q <= 1)).all()
 
 
+def test_class_spreads_of_an_image_without_any_statistic_are_alike() -> None:
+    inside = np.ones((5, 5, 5), np.bool_)
+    np.testing.assert_array_equal(class_spreads(np.zeros((5, 5, 5, 5), np.float32), inside), 1.0)
+
+
 def test_class_spreads_follow_each_pattern_and_ignore_outliers() -> None:
     rng = np.random.default_rng(0)
     maps = rng.standard_normal((5, 30, 31, 32)).astype(np.float32)

@@ -89,7 +89,9 @@ def class_spreads(residual_map: NDArray[np.float32], inside: NDArray[np.bool_]) 
     spread = np.array([1.4826 * np.median(np.abs(pattern[inside])) for pattern in residual_map])
     # None is narrower than the rest: where a statistic is, it is the screening's search over places that makes it so,
     # which scores do not have.
-    return np.asarray(np.maximum(spread / np.median(spread), 1.0), dtype=np.float64)
+    middle = np.median(spread)
+    # An image too small for a window has no statistic anywhere.
+    return np.maximum(spread / middle, 1.0) if middle > 0 else np.ones(len(spread))
 
 
 def q_values(expected_false: NDArray[np.float64]) -> NDArray[np.float64]:
