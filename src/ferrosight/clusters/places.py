@@ -36,8 +36,8 @@ _NODES = np.ascontiguousarray(np.sqrt(3.0) * (np.indices((3, 3, 3)).reshape(3, -
 _NODE_WEIGHTS = np.prod(np.where(_NODES == 0.0, 2 / 3, 1 / 6), axis=1)
 _KNOWN_WELL = 0.04
 #: What a place changes may be little but a void, which hardly knows its sign: then there are two optima, and iron's
-#: stands unless χ² of the other is lower by this (three standard deviations, or prior odds of a hundred to one: an
-#: assumption). Where the signal is linear in q there is one optimum of either sign, and this says nothing.
+#: stands unless the other explains twice as much, or by this more (three standard deviations, or odds of a hundred
+#: to one: an assumption). Where the signal is linear in q there is one optimum of either sign, and this says nothing.
 _AGAINST = 9.0
 #: Larger than any χ².
 _NONE = 1e30
@@ -173,28 +173,36 @@ def _measure_window(window_data, ratios, table, window, starts, shift, mean, pre
     """
     data, other, weight = window_data
     voxels, basis = window
-    best_q, best_chi2, best_cost = 0.0, -1.0, _NONE
-    here = np.empty(3)
     first = shift.copy()
-    part = np.empty_like(gram)
-    for side in (1.0, -1.0):
+    here = np.empty((2, 3))
+    grams = np.empty((2, N_PARAMETERS, N_PARAMETERS))
+    q, chi2, total = np.zeros(2), np.full(2, -1.0), np.full(2, _NONE)
+    for side in range(2):
         start, lowest = 0.0, _NONE
         for size in starts:
-            chi2 = measure_chi2(data, other, weight, ratios, table, voxels, basis, side * size, first)
-            if 0.0 <= chi2 < lowest:
-                start, lowest = side * size, chi2
+            tried = size if side == 0 else -size
+            cost = measure_chi2(data, other, weight, ratios, table, voxels, basis, tried, first)
+            if 0.0 <= cost < lowest:
+                start, lowest = tried, cost
         if start == 0.0:
             continue
-        copy_into(here, first)
-        q, chi2, total = fit_strength(
-            data, other, weight, ratios, table, voxels, basis, start, here, mean, precision, part
+        copy_into(here[side], first)
+        q[side], chi2[side], total[side] = fit_strength(
+            data, other, weight, ratios, table, voxels, basis, start, here[side], mean, precision, grams[side]
         )
-        cost = total + _AGAINST if q * starts[0] < 0.0 else total
-        if chi2 >= 0.0 and cost < best_cost:
-            best_q, best_chi2, best_cost = q, chi2, cost
-            copy_into(shift, here)
-            copy_into(gram, part)
-    return best_q, best_chi2
+        if chi2[side] < 0.0:
+            total[side] = _NONE
+    if total[0] == _NONE and total[1] == _NONE:
+        return 0.0, -1.0
+    nothing = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, first)
+    best = 0 if total[0] <= total[1] else 1
+    if q[best] * starts[0] < 0.0 and q[1 - best] * starts[0] > 0.0:
+        explained = min(max(nothing - total[1 - best], 0.0), _AGAINST)
+        if total[1 - best] < total[best] + explained:
+            best = 1 - best
+    copy_into(shift, here[best])
+    copy_into(gram, grams[best])
+    return q[best], chi2[best]
 
 
 @njit(cache=True, fastmath=True)
