@@ -100,7 +100,7 @@ def test_forced_activities_have_right_errors(forced: tuple[list[np.ndarray], lis
 
 @pytest.mark.slow
 def test_places_that_are_not_exactly_known_cost_neither_activity_nor_coverage(response: PetResponse) -> None:
-    """Given 0.4 mm off along each axis, a third of the point spread: held there, much of a source would be missed."""
+    """Given 0.4 mm off along each axis, a third of the point spread: held there, a source leaves much unexplained."""
     truth = np.array([1500.0, 3000.0, 1000.0, 0.0])
     places = np.array([(-6.1, 0.3, -8.2), (-5.7, 0.2, 4.1), (1.3, 6.1, 5.8), (3.0, 2.0, 9.0)])
     spheres = tuple(
@@ -109,7 +109,7 @@ def test_places_that_are_not_exactly_known_cost_neither_activity_nor_coverage(re
         if activity
     )
     rng = np.random.default_rng(12)
-    errors, pulls, held_errors = [], [], []
+    errors, pulls, worse = [], [], []
     for seed in range(6):
         scan, _ = simulate_pet_scan(build_pet_spec("small-animal", spheres), 700 + seed)
         given = places + rng.normal(scale=0.4, size=places.shape)
@@ -119,10 +119,11 @@ def test_places_that_are_not_exactly_known_cost_neither_activity_nor_coverage(re
         pulls.append(errors[-1] / table["activity_bq_err"])
         if seed < 3:
             held = measure_hot_spots_at(scan, response, given, PetConfig())
-            held_errors.append((held["activity_bq"] - truth) / held["activity_bq_err"])
+            worse.append(held["activity_bq_err"] / table["activity_bq_err"])
     assert np.count_nonzero(np.abs(pulls) < 1.96) >= 20  # of 24: fewer with a chance of 0.6 % if errors are right
     assert np.abs(np.mean(errors, axis=0)[:3] / truth[:3]).max() < 0.08
-    assert np.abs(np.array(held_errors)[:, 1]).max() > 3  # what is counted is not negligible
+    # What is counted is not negligible: for the brightest source what is left of it would double the error.
+    assert np.mean(worse, axis=0)[1] > 1.5
 
 
 def test_a_place_outside_the_image_says_so(empty_scans: list[PetScan], response: PetResponse) -> None:
