@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,15 @@ def build(scan: Scan, spread: PointSpread = SPREAD, levels: slice = LEVELS):
 
 def test_scans_of_one_protocol_share_a_table():
     assert build(make_scan(1))[0] is build(make_scan(2))[0]
+
+
+def test_with_one_echo_none_is_kept():
+    one = [
+        dataclasses.replace(scan, signal=scan.signal[:1], echo_times_s=[0.004]) for scan in (make_scan(1), make_scan(2))
+    ]
+    first, second = (build(scan)[0] for scan in one)
+    assert first is not second
+    np.testing.assert_array_equal(first.values, second.values)
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,13 @@ def build_tables(
     patterns: tuple[str, ...] = PATTERNS,
     levels: slice = slice(None),
 ) -> tuple[SignalTable, ...]:
-    """Signal tables of the given patterns under one point spread; a protocol's are kept from scan to scan."""
+    """Signal tables of the given patterns under one point spread; a protocol's are kept from scan to scan.
+
+    Not with one echo: so many point spreads are tried then that each would push out the others before the next scan.
+    """
+    make = _make_table if len(prepared.ratios) == 1 else _keep_table
     return tuple(
-        _keep_table(
+        make(
             pattern,
             scan.grid.voxel_mm,
             tuple(scan.b0_in_array.tolist()),
@@ -96,8 +100,7 @@ def build_tables(
     )
 
 
-@lru_cache(maxsize=_MOST_TABLES)
-def _keep_table(
+def _make_table(
     pattern: str,
     voxel_mm: tuple[float, ...],
     b0_in_array: tuple[float, ...],
@@ -118,6 +121,9 @@ def _keep_table(
         readout=readout,
         levels=slice(*levels),
     )
+
+
+_keep_table = lru_cache(maxsize=_MOST_TABLES)(_make_table)
 
 
 def window_data(prepared: PreparedScan, tables: tuple[SignalTable, ...]) -> WindowData:
