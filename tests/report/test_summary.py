@@ -74,10 +74,19 @@ def test_nothing_accepted_has_no_total(empty: Any) -> None:
     assert np.isnan(summary.expected_false_at(empty.catalogue.null, np.array([6.0]))).all()
 
 
+def test_a_vein_says_nothing_of_how_large_a_point_must_be(gel: Any) -> None:
+    table = gel.catalogue.clusters
+    moments, is_vein = table["moment_am2"].copy(), table["reasons"] == "vein"
+    assert is_vein.any()
+    moments[is_vein] *= 1e3
+    changed = dataclasses.replace(gel.catalogue, clusters=table.with_columns(moment_am2=moments))
+    assert summary.typical_moment(changed, 6.0) == summary.typical_moment(gel.catalogue, 6.0)
+
+
 def test_a_graft_says_nothing_of_how_large_a_point_must_be(gel: Any) -> None:
     table = gel.catalogue.clusters
     scores, moments, estimator = table["score"].copy(), table["moment_am2"].copy(), table["estimator"].astype("U32")
-    weakest = int(np.argmin(np.abs(scores)))
+    weakest = int(np.flatnonzero(table["reasons"] == "not_significant")[0])
     scores[weakest], moments[weakest], estimator[weakest] = 0.1, 1.0, GRAFT_ESTIMATOR
     with_graft = table.with_columns(score=scores, moment_am2=moments, estimator=estimator)
     told = summary.typical_moment(dataclasses.replace(gel.catalogue, clusters=with_graft), 6.0)

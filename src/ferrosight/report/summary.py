@@ -118,12 +118,13 @@ def typical_moment(catalogue: Catalogue, score: float) -> float:
     """Moment, A m², of a cluster that would reach ``score`` at a typical place of this scan.
 
     The moment per unit of score is the median over the weaker half of all candidates: strong ones are
-    damped by dephasing inside their voxel. Grafts say nothing of it: their score is that of a region. NaN where the
-    scan has no candidate to tell from.
+    damped by dephasing inside their voxel. Grafts say nothing of it, as their score is that of a region, nor does what
+    was rejected for its shape, such as pieces of a vein. NaN where the scan has no candidate to tell from.
     """
     moments, scores = np.abs(catalogue.clusters["moment_am2"]), np.abs(catalogue.clusters["score"])
     known = np.isfinite(moments) & np.isfinite(scores) & (scores > 0)
     known &= catalogue.clusters["estimator"] != GRAFT_ESTIMATOR
+    known &= np.isin(catalogue.clusters["reasons"], ("", FLAG_INFO[Flag.NOT_SIGNIFICANT].name))
     if not known.any():
         return math.nan
     moments, scores = moments[known], scores[known]
