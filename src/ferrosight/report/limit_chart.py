@@ -18,12 +18,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ferrosight.report.svg import (
     BLUE,
-    GREEN,
     INK,
     MUTED,
-    ORANGE,
-    PURPLE,
-    SKY,
+    SERIES_COLOURS,
     new_figure,
     style_axes,
     to_svg,
@@ -32,7 +29,6 @@ from ferrosight.report.svg import (
 from ferrosight.types import LimitMap, PowerCurve
 
 #: Told apart by colour-blind readers; more curves than these take a scale of colours.
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 _DASHES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)), (0, (10, 3)))
 #: Points of a curve over all voxels.
 _N_SHARES = 200
@@ -137,8 +133,8 @@ def _describe_limit(at: float, curve: LimitCurve, in_iron: bool) -> str:
 
 
 def _pick_colours(n: int) -> list[str]:
-    if n <= len(_COLOURS):
-        return list(_COLOURS[:n])
+    if n <= len(SERIES_COLOURS):
+        return list(SERIES_COLOURS[:n])
     return [to_hex(colormaps["viridis"](x)) for x in np.linspace(0, 0.9, n)]
 
 

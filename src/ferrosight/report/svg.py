@@ -28,6 +28,9 @@ _FILE_DPI = 200
 INK, MUTED, RULE, SOFT = "#010203", "#616263", "#d1d2d3", "#fdfefd"
 BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY = "#0071b3", "#d55e01", "#009e74", "#cc79a8", "#e69f01", "#56b4e8"
 
+#: Curves that lie in one chart, in the order in which they take their colours.
+SERIES_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
+
 #: Each marker colour's CSS variable. Hues are Okabe and Ito's, told apart by colour-blind readers.
 _VARIABLES = {
     INK: "--ink",

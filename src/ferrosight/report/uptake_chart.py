@@ -17,6 +17,7 @@ from ferrosight.report.svg import (
     MUTED,
     ORANGE,
     PURPLE,
+    SERIES_COLOURS,
     SKY,
     new_figure,
     plain_log_ticks,
@@ -26,7 +27,6 @@ from ferrosight.report.svg import (
 from ferrosight.types.calibration import Calibration, PhantomSpots
 from ferrosight.types.uptake import FittedCurve, UptakeCourse
 
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 _MARKERS = ("o", "s", "^", "D", "v")
 _ALONG = {"dose": "iron in the medium (µg/mL)", "time": "time since label was given (h)"}
 
@@ -61,11 +61,11 @@ def draw_fit_chart(curves: Sequence[FittedCurve]) -> Figure:
 def _draw_panel(axes: Axes, curves: Sequence[FittedCurve], cells: Sequence[str], along: str) -> None:
     style_axes(axes)
     for curve in curves:
-        i = cells.index(curve.cell_type) % len(_COLOURS)
-        axes.fill_between(curve.x, curve.low, curve.high, color=_COLOURS[i], alpha=0.18, linewidth=0)
-        axes.plot(curve.x, curve.value, color=_COLOURS[i], linewidth=1.8)
+        i = cells.index(curve.cell_type) % len(SERIES_COLOURS)
+        axes.fill_between(curve.x, curve.low, curve.high, color=SERIES_COLOURS[i], alpha=0.18, linewidth=0)
+        axes.plot(curve.x, curve.value, color=SERIES_COLOURS[i], linewidth=1.8)
         axes.plot(
-            curve.measured_x, curve.measured, _MARKERS[i], color=_COLOURS[i], markersize=4.5, alpha=0.75,
+            curve.measured_x, curve.measured, _MARKERS[i], color=SERIES_COLOURS[i], markersize=4.5, alpha=0.75,
             markeredgecolor="white", markeredgewidth=0.5, label=curve.cell_type,
         )  # fmt: skip
     axes.set_xlabel(_ALONG[along])

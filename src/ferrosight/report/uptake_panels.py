@@ -10,20 +10,17 @@ from matplotlib.ticker import MaxNLocator
 
 from ferrosight.report.svg import (
     BLUE,
-    GREEN,
     INK,
     MUTED,
     ORANGE,
-    PURPLE,
     RULE,
-    SKY,
+    SERIES_COLOURS,
     new_figure,
     plain_log_ticks,
     style_axes,
 )
 from ferrosight.types.uptake import Comparison, Quantity, UptakeCourse, UptakeFit
 
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 _MARKERS = ("o", "s", "^", "D", "v")
 _CELLS = (("diameter", "diameter (µm)"), ("surface", "surface (µm²)"), ("doubling_time", "doubling time (h)"))
 
@@ -45,7 +42,7 @@ def draw_cells(fits: Sequence[UptakeFit]) -> Figure:
             if quantity is None or not np.isfinite(quantity.value):
                 axes.text(i, 0, "not measured", ha="center", va="bottom", color=MUTED, size=10)
                 continue
-            colour, marker = _COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)]
+            colour, marker = SERIES_COLOURS[i % len(SERIES_COLOURS)], _MARKERS[i % len(_MARKERS)]
             high = quantity.high if np.isfinite(quantity.high) else quantity.value
             axes.plot([i, i], [quantity.low, high], color=colour, linewidth=1.8)
             axes.plot(i, quantity.value, marker, color=colour, markersize=7, markeredgecolor="white")
@@ -78,7 +75,7 @@ def draw_comparisons(comparisons: Sequence[Comparison]) -> Figure:
     style_axes(axes, grid=False)
     particles = list(dict.fromkeys(one.particle for one in comparisons))
     for row, one in enumerate(comparisons):
-        colour = _COLOURS[particles.index(one.particle) % len(_COLOURS)]
+        colour = SERIES_COLOURS[particles.index(one.particle) % len(SERIES_COLOURS)]
         axes.plot([one.low, one.high], [row, row], color=colour, linewidth=1.8)
         axes.plot(one.ratio, row, _MARKERS[particles.index(one.particle) % len(_MARKERS)], color=colour, markersize=6)
     axes.axvline(1.0, color=MUTED, linewidth=1.0)
