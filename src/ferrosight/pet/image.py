@@ -24,7 +24,7 @@ def build_pet_image(scan: PetScan, response: PetResponse, hot_spots: Table) -> V
     AnalysisError
         Where the image holds no body.
     """
-    image = np.average(scan.data.astype(np.float64), axis=0, weights=scan.frame_duration_s)
+    image = scan.average_frames()
     widths = np.array([fwhm / edge for fwhm, edge in zip(response.fwhm_mm, scan.grid.voxel_mm, strict=True)])
     body = find_body(image, widths)
     spots = _mark_spots(scan, response, hot_spots)

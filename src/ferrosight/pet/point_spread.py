@@ -60,7 +60,7 @@ def measure_point_spread(
     AnalysisError
         Where the box leaves the image, or no width makes a point look like what is there.
     """
-    image = np.average(scan.data.astype(np.float64), axis=0, weights=scan.frame_duration_s)
+    image = scan.average_frames()
     voxel = np.array(scan.grid.voxel_mm)
     half = np.ceil(_REACH * guess_mm / voxel).astype(int)
     middle = _find_brightest(image, scan.grid.to_ijk(position_mm), guess_mm / voxel)

@@ -18,7 +18,16 @@ from scipy import ndimage
 from ferrosight import __version__
 from ferrosight.errors import FerrosightError
 from ferrosight.field import measure_field
-from ferrosight.io import PetFile, read_nifti, read_pet_file, read_table, read_visit, write_json_atomic, write_table
+from ferrosight.io import (
+    PetFile,
+    read_nifti,
+    read_pet_file,
+    read_table,
+    read_visit,
+    remove_file,
+    write_json_atomic,
+    write_table,
+)
 from ferrosight.io.bids_names import same_label
 from ferrosight.pet import state_point_spread
 from ferrosight.report.joint_page import write_joint_report
@@ -238,10 +247,9 @@ def _write_page(
 
 def lay_over(pet: PetScan, grid: Grid, to_mri: Rigid) -> NDArray[np.float32]:
     """The frames' mean on another grid (x, y, z), to look at; NaN where PET does not reach."""
-    image = np.average(pet.data.astype(np.float64), axis=0, weights=pet.frame_duration_s)
     matrix = np.linalg.inv(to_mri.affine @ pet.grid.affine) @ grid.affine
     laid = ndimage.affine_transform(
-        image, matrix[:3, :3], matrix[:3, 3], grid.shape, order=1, mode="constant", cval=np.nan
+        pet.average_frames(), matrix[:3, :3], matrix[:3, 3], grid.shape, order=1, mode="constant", cval=np.nan
     )
     return np.asarray(laid, dtype=np.float32)
 
@@ -256,7 +264,7 @@ def _write_joint(
     started: float,
 ) -> None:
     """The table, and last the summary: where it is, both are."""
-    pet_path(out_dir, "joint_summary", file).unlink(missing_ok=True)
+    remove_file(pet_path(out_dir, "joint_summary", file))
     write_table(joint.clusters, pet_path(out_dir, "joint_clusters", file))
     accepted = joint.clusters.where(joint.clusters["status"] == "accepted")
     pose = joint.pose

@@ -147,6 +147,10 @@ class PetScan:
         x, y, z = self.data.shape[1:]
         return Grid((x, y, z), self.affine)
 
+    def average_frames(self) -> NDArray[np.float64]:
+        """The frames' mean (x, y, z), each weighed by how long it lasted, in ``unit``."""
+        return np.asarray(np.average(self.data.astype(np.float64), axis=0, weights=self.frame_duration_s))
+
     def require(self, name: str) -> float:
         """The number called ``name``; SidecarError with the reason where it is not known."""
         value = float(getattr(self, name))
