@@ -15,10 +15,11 @@ voxel counts once, whatever the number of echoes.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 from scipy import fft
 
@@ -91,10 +92,12 @@ def whiten_sources(
     if not structure.modes.shape[1] or not len(fitted):
         return fitted
     gathered = _gather(data, fitted, neighbours, own)
-    changed = [
-        _marginalise(gathered.pick(rows), fitted.chi2[rows], data.basis, structure.modes)
-        for rows in np.array_split(np.arange(len(fitted)), -(-len(fitted) // _BATCH))
-    ]
+
+    def marginalise(rows: NDArray[np.int64]) -> tuple[FloatArray, ...]:
+        return _marginalise(gathered.pick(rows), fitted.chi2[rows], data.basis, structure.modes)
+
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        changed = list(pool.map(marginalise, np.array_split(np.arange(len(fitted)), -(-len(fitted) // _BATCH))))
     with_source, without, phase = (np.concatenate(parts) for parts in zip(*changed, strict=True))
     good = (fitted.steps >= 0) & np.isfinite(with_source + without + phase)
     return replace(

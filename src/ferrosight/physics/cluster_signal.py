@@ -237,10 +237,22 @@ def _lagrange(t, weights, slopes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def _add_scaled(total, scale, part):  # type: ignore[no-untyped-def]
-    """total += scale · part, elementwise; the one loop that interpolation spends its time in."""
-    for v in range(len(total)):
-        total[v] += scale * part[v]
+def _mix(weights, rows, mixed):  # type: ignore[no-untyped-def]
+    """``mixed`` = Σ weights · rows of four rows: the loop that interpolation spends its time in."""
+    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
+    for v in range(len(mixed)):
+        mixed[v] = a * rows[0, v] + b * rows[1, v] + c * rows[2, v] + d * rows[3, v]
+
+
+@njit(cache=True, fastmath=True)
+def _mix_both(weights, slopes, rows, value, slope):  # type: ignore[no-untyped-def]
+    """``_mix`` by two sets of weights at once: each row is read once, and reading is what takes time."""
+    a, b, c, d = weights[0], weights[1], weights[2], weights[3]
+    e, f, g, h = slopes[0], slopes[1], slopes[2], slopes[3]
+    for v in range(len(value)):
+        one, two, three, four = rows[0, v], rows[1, v], rows[2, v], rows[3, v]
+        value[v] = a * one + b * two + c * three + d * four
+        slope[v] = e * one + f * two + g * three + h * four
 
 
 @njit(cache=True, fastmath=True)
@@ -270,14 +282,22 @@ def interpolate_value(values, matrix, edges, voxels, q, shift, signal):  # type:
     s = np.empty((4, 4))
     node = np.empty(3, np.int64)
     level, bounded = _place_nodes(q, shift, w, s, node)
-    total = np.zeros(2 * n, np.float32)
+    w32 = w.astype(np.float32)
+    # One axis at a time, innermost first.
+    by_z, by_y, by_x = (
+        np.empty((4, 2 * n), np.float32),
+        np.empty((4, 2 * n), np.float32),
+        np.empty((4, 2 * n), np.float32),
+    )
+    total = np.empty(2 * n, np.float32)
     for d in range(4):
         for a in range(4):
             for b in range(4):
-                for c in range(4):
-                    weight = np.float32(w[3, d] * w[0, a] * w[1, b] * w[2, c])
-                    block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c]
-                    _add_scaled(total, weight, block.view(np.float32))
+                line = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 : node[2] + 3]
+                _mix(w32[2], line.view(np.float32), by_z[b])
+            _mix(w32[1], by_z, by_y[a])
+        _mix(w32[0], by_y, by_x[d])
+    _mix(w32[3], by_x, total)
     turns = np.empty((6, n), np.float32)
     _demodulate_window(matrix, edges, voxels, -1.0 if q < 0 else 1.0, bounded, shift, turns)
     _turn_window(total, turns[0], turns[1], signal.view(np.float32))
@@ -301,32 +321,25 @@ def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):
     node = np.empty(3, np.int64)
     level, bounded = _place_nodes(q, shift, w, s, node)
     w32, s32 = w.astype(np.float32), s.astype(np.float32)
-    # Rows: F, and its slopes by level, x, y, z; summed one axis at a time, innermost first.
-    by_z = np.empty((2, 2 * n), np.float32)
-    by_y = np.empty((3, 2 * n), np.float32)
-    by_x = np.empty((4, 2 * n), np.float32)
-    total = np.zeros((5, 2 * n), np.float32)
+    # F and its slopes, one axis at a time, innermost first: (F, by z), (F, by y, by z), (F, by x, by y, by z), each of
+    # four nodes; at last F and its slopes by level, x, y, z.
+    by_z = np.empty((2, 4, 2 * n), np.float32)
+    by_y = np.empty((3, 4, 2 * n), np.float32)
+    by_x = np.empty((4, 4, 2 * n), np.float32)
+    total = np.empty((5, 2 * n), np.float32)
     for d in range(4):
-        by_x[:] = 0.0
         for a in range(4):
-            by_y[:] = 0.0
             for b in range(4):
-                by_z[:] = 0.0
-                for c in range(4):
-                    block = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 + c].view(np.float32)
-                    _add_scaled(by_z[0], w32[2, c], block)
-                    _add_scaled(by_z[1], s32[2, c], block)
-                _add_scaled(by_y[0], w32[1, b], by_z[0])
-                _add_scaled(by_y[1], s32[1, b], by_z[0])
-                _add_scaled(by_y[2], w32[1, b], by_z[1])
-            _add_scaled(by_x[0], w32[0, a], by_y[0])
-            _add_scaled(by_x[1], s32[0, a], by_y[0])
-            _add_scaled(by_x[2], w32[0, a], by_y[1])
-            _add_scaled(by_x[3], w32[0, a], by_y[2])
-        _add_scaled(total[0], w32[3, d], by_x[0])
-        _add_scaled(total[1], s32[3, d], by_x[0])
-        for p in range(3):
-            _add_scaled(total[2 + p], w32[3, d], by_x[1 + p])
+                line = values[level - 1 + d, node[0] - 1 + a, node[1] - 1 + b, node[2] - 1 : node[2] + 3]
+                _mix_both(w32[2], s32[2], line.view(np.float32), by_z[0, b], by_z[1, b])
+            _mix_both(w32[1], s32[1], by_z[0], by_y[0, a], by_y[1, a])
+            _mix(w32[1], by_z[1], by_y[2, a])
+        _mix_both(w32[0], s32[0], by_y[0], by_x[0, d], by_x[1, d])
+        for p in range(1, 3):
+            _mix(w32[0], by_y[p], by_x[1 + p, d])
+    _mix_both(w32[3], s32[3], by_x[0], total[0], total[1])
+    for p in range(1, 4):
+        _mix(w32[3], by_x[p], total[1 + p])
     _remodulate(total, matrix, edges, voxels, q, bounded, shift, signal, slopes)
 
 

@@ -120,7 +120,8 @@ def _seen_note(course: Course) -> str:
 
 
 def _picture_context(course: Course) -> dict[str, Any]:
-    shown = course.tracks[:MAX_PANELS]
+    # With one visit there is no course to draw: each track is a row of the table.
+    shown = course.tracks[:MAX_PANELS] if len(course.visits) > 1 else ()
     quantities = [course.quantity] + ([IRON] if course.quantity is CELLS else [])
     colours = time_colours(course)
     visits = [i for i, visit in enumerate(course.visits) if not visit.failed and not visit.is_baseline]
