@@ -211,7 +211,7 @@ def _build_body(subject: Subject, number: int, n: int, place: tuple[float, float
     )
     rng = np.random.default_rng([subject.seed, 5, number])
     # All that there could ever be are drawn, so that a cell has the same load and direction at every visit.
-    cells = draw_placed(place, MOST_PLACED, half_axes, content, subject.spec.b0_t, rng, 0.0, Course(), dose)
+    cells = draw_placed(place, MOST_PLACED, half_axes, content, rng, 0.0, Course(), dose)
     assert cells is not None
     iron_pg = float(cells.moments_am2[:n].sum() / subject.magnetisation * 1e15)
     return dataclasses.replace(
