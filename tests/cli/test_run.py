@@ -187,6 +187,7 @@ def test_bad_folders_are_refused_in_one_sentence(ferrosight, bids_dir, tmp_path)
     empty.mkdir()
     out = tmp_path / "out"
     assert "there is no such folder" in ferrosight("run", tmp_path / "none", out).assert_refused()
+    assert "this is a file" in ferrosight("run", bids_dir / "dataset_description.json", out).assert_refused()
     assert "empty of subjects" in ferrosight("run", empty, out).assert_refused()
     assert "BIDS_DIR" in ferrosight("run", bids_dir, bids_dir).assert_refused()
     assert "BIDS_DIR" in ferrosight("run", bids_dir, bids_dir / "results").assert_refused()

@@ -32,6 +32,14 @@ def test_counts_are_those_of_the_catalogue(catalogue):
     assert not summary.few_decoys
 
 
+def test_few_decoys_are_said_where_nothing_was_found_too(catalogue):
+    null = dataclasses.replace(catalogue.null, n_decoys_in_tail=4)
+    empty = dataclasses.replace(
+        catalogue, clusters=Table.from_rows(CLUSTERS, []), fits=Table.from_rows(FITS, []), null=null, patches=()
+    )
+    assert summarise_catalogue(empty, GRID).few_decoys
+
+
 def test_a_cluster_rejected_as_a_bubble_and_nothing_else_is_counted(catalogue):
     clusters = catalogue.clusters.with_columns(reasons=np.array(["", "", "bubble"]))
     assert summarise_catalogue(dataclasses.replace(catalogue, clusters=clusters), GRID).n_rejected_only_as_bubble == 1

@@ -17,7 +17,7 @@ from ferrosight.clusters.search import SearchResult, search_sources
 from ferrosight.clusters.veins import VEIN_MARGIN, compare_cylinders
 from ferrosight.errors import AnalysisError
 from ferrosight.physics.cluster_signal import PATTERNS, Readout
-from ferrosight.types import Catalogue, EvidenceMap, FieldMap, PhaseSign, Progress, Scan
+from ferrosight.types import FEW_DECOYS, Catalogue, EvidenceMap, FieldMap, PhaseSign, Progress, Scan
 from ferrosight.types.config import ClustersConfig
 
 
@@ -121,6 +121,6 @@ def _notes(scan: Scan, point_spread: PointSpread, polarity: Polarity, verdict: V
             f"Inner and outer windows disagree for {verdict.n_windows_disagree} clusters that this scan alone accepts; "
             "their errors were inflated to cover both."
         )
-    if verdict.tail.n_tail < verdict.few_decoys:
+    if verdict.tail.n_tail < FEW_DECOYS:
         notes.append("This scan has few decoys: its false-positive rate rests on what noise alone would do.")
     return tuple(notes)

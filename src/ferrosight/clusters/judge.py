@@ -18,11 +18,9 @@ from ferrosight.clusters.prepare import PointSpread
 from ferrosight.clusters.search import SearchResult
 from ferrosight.clusters.selection import acceptance_score
 from ferrosight.clusters.veins import VEIN_MARGIN
-from ferrosight.types import Flag, Noise, Scan, rejects
+from ferrosight.types import FEW_DECOYS, Flag, Noise, Scan, rejects
 from ferrosight.types.config import ClustersConfig
 
-#: Fewer decoys than this in the tail leave its shape to the prior.
-FEW_DECOYS = 5
 #: χ²/dof above which a fit is called poor.
 POOR_FIT = 1.5
 #: A window less full than this is called partial.
@@ -70,7 +68,6 @@ class Verdict:
     tail: Tail
     iron_sign: int
     acceptance_score: float
-    few_decoys: int = FEW_DECOYS
 
     @property
     def accepted(self) -> NDArray[np.bool_]:

@@ -76,7 +76,8 @@ def find_visits(
     """
     root = Path(bids_dir)
     if not root.is_dir():
-        raise BidsError(f"{root}: a BIDS folder was expected here, but there is no such folder.")
+        found = "this is a file" if root.exists() else "there is no such folder"
+        raise BidsError(f"{root}: a BIDS folder was expected here, but {found}.")
     present = sorted(path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir())
     if not present:
         raise BidsError(f"{root} is empty of subjects: a BIDS folder holds one folder sub-<label> per subject.")

@@ -248,7 +248,7 @@ def _accepted(catalogue: Catalogue) -> NDArray[np.bool_]:
 
 def few_decoys(catalogue: Catalogue) -> bool:
     """Whether the false-positive rate rests on an assumption, for lack of decoys."""
-    return bool(has_flag(catalogue.fits["remarks"], Flag.FEW_DECOYS).any())
+    return catalogue.null.few_decoys
 
 
 def fit_facts(catalogue: Catalogue) -> list[tuple[str, str]]:

@@ -1,7 +1,14 @@
 """The frozen data that flows between stages. Nothing here computes, reads or prints."""
 
 from ferrosight.types.calibration import Calibration
-from ferrosight.types.catalogue import GRAFT_ESTIMATOR, Catalogue, FitPatch, NullCalibration, name_clusters
+from ferrosight.types.catalogue import (
+    FEW_DECOYS,
+    GRAFT_ESTIMATOR,
+    Catalogue,
+    FitPatch,
+    NullCalibration,
+    name_clusters,
+)
 from ferrosight.types.config import Config
 from ferrosight.types.evaluation import Evaluation, KnownVisit, Matching
 from ferrosight.types.evidence import EvidenceMap
@@ -35,6 +42,7 @@ from ferrosight.types.uptake import UptakeCourse, UptakeFit
 
 __all__ = [
     "CLUSTERS",
+    "FEW_DECOYS",
     "FITS",
     "FLAG_INFO",
     "FORCED",

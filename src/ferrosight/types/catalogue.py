@@ -35,6 +35,10 @@ def name_clusters(scan: Scan, mm: NDArray[np.float64]) -> NDArray[np.str_]:
     return np.array([f"{visit}_{place}" if visit else place for place in places], dtype=np.str_)
 
 
+#: Fewer decoys than this in the tail leave its shape to the prior.
+FEW_DECOYS: Final = 5
+
+
 @dataclass(frozen=True)
 class FitPatch:
     """One fitted window, for pictures: all (echo, x, y, z) complex64, background included.
@@ -80,6 +84,11 @@ class NullCalibration:
     counts_at_threshold: Mapping[str, int]
     class_spread: Mapping[str, float]
     n_places: int
+
+    @property
+    def few_decoys(self) -> bool:
+        """Whether the false-positive rate rests on an assumption, for lack of decoys in the tail."""
+        return self.n_decoys_in_tail < FEW_DECOYS
 
 
 @dataclass(frozen=True)
