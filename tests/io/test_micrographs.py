@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import mrcfile
@@ -79,7 +80,8 @@ def test_a_photograph_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.dm4", b"", "export it as TIFF or MRC"),
+        ("a.ser", b"", "export it as TIFF or MRC"),
+        ("a.dm4", b"", "it is cut short"),
         ("a.txt", b"", "must be of type"),
         ("a.png", b"no picture", "cannot be read as an image"),
         ("a.tif", b"no picture", "cannot be read as an image"),
@@ -111,3 +113,50 @@ def test_masks_come_back_at_any_size_of_the_same_sides(tmp_path: Path) -> None:
     assert (read_mask(tmp_path / "m.png", (40, 60)) == mask[::2, ::2]).all()
     with pytest.raises(ImageError, match="must have the sides"):
         read_mask(tmp_path / "m.png", (80, 80))
+
+
+def save_gatan(path: Path, pixels: np.ndarray, edge: float = 1.7, unit: str = "nm") -> Path:
+    data = pytest.importorskip("nion.data.DataAndMetadata")
+    calibration = pytest.importorskip("nion.data.Calibration")
+    writer = pytest.importorskip("nionswift_plugin.DM_IO.dm3_image_utils")
+    edges = [calibration.Calibration(0.0, edge, unit)] * 2
+    with path.open("wb") as file:
+        writer.save_image(
+            data.new_data_and_metadata(pixels, dimensional_calibrations=edges),
+            file,
+            int(path.suffix.removeprefix(".dm")),
+        )
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".dm3", ".dm4"])
+@pytest.mark.parametrize(("edge", "unit", "nm"), [(1.7, "nm", 1.7), (0.002, "µm", 2.0), (0.5, "1/nm", np.nan)])
+def test_digital_micrographs_own_files_keep_levels_and_scale(
+    tmp_path: Path, suffix: str, edge: float, unit: str, nm: float
+) -> None:
+    counts = GREY.astype(np.int32) * 40
+    read = read_micrograph(save_gatan(tmp_path / f"a{suffix}", counts, edge, unit))
+    inside = read.image < 1
+    assert np.allclose(read.image[inside] / counts[inside], 1 / np.percentile(counts, 99.99))
+    assert read.nm_per_pixel == pytest.approx(nm, rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.3, 0.9])
+def test_a_gatan_file_cut_short_is_refused_in_a_sentence(tmp_path: Path, share: float) -> None:
+    whole = save_gatan(tmp_path / "a.dm4", GREY.astype(np.uint16)).read_bytes()
+    (tmp_path / "a.dm4").write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ImageError, match=r"a\.dm4 cannot be read as an image of type \.dm4"):
+        read_micrograph(tmp_path / "a.dm4")
+
+
+def test_a_diffraction_pattern_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="complex"):
+        read_micrograph(save_gatan(tmp_path / "a.dm3", GREY.astype(np.complex64)))
+
+
+def test_gatan_files_without_their_reader_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.dm4").write_bytes(b"anything")
+    monkeypatch.setitem(sys.modules, "nionswift_plugin.DM_IO", None)
+    monkeypatch.setitem(sys.modules, "nionswift_plugin.DM_IO.dm3_image_utils", None)
+    with pytest.raises(ImageError, match=r"ferrosight\[dm\]"):
+        read_micrograph(tmp_path / "a.dm4")

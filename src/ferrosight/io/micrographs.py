@@ -1,10 +1,13 @@
-"""Electron micrographs from TIFF, MRC, JPEG and PNG files, and masks to and from PNG files."""
+"""Electron micrographs from TIFF, MRC, DM3, DM4, JPEG and PNG files, and masks to and from PNG files."""
 
 from __future__ import annotations
 
 import math
 import re
+import struct
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,14 @@ from ferrosight.io.atomic import open_atomic
 from ferrosight.types.micrograph import Micrograph
 
 #: What is read.
-SUFFIXES = (".tif", ".tiff", ".mrc", ".jpg", ".jpeg", ".png")
-_CAMERA_SUFFIXES = (".dm3", ".dm4", ".ser", ".emd")
+SUFFIXES = (".tif", ".tiff", ".mrc", ".dm3", ".dm4", ".jpg", ".jpeg", ".png")
+_GATAN_SUFFIXES, _CAMERA_SUFFIXES = (".dm3", ".dm4"), (".ser", ".emd")
 #: Channels that differ by more than this share of the range are a colour; JPEG makes grey differ by up to a tenth.
 _COLOUR = 0.16
 #: A coloured scale bar covers less of an image than this.
 _MOST_COLOUR = 0.03
+#: What readers raise at a file that is cut short or not what its name says.
+_UNREADABLE = (OSError, ValueError, KeyError, IndexError, SyntaxError, AssertionError, struct.error, EOFError)
 _NM = {"nm": 1.0, "nanometer": 1.0, "µm": 1e3, "um": 1e3, "micron": 1e3, "\\u00b5m": 1e3, "å": 0.1, "mm": 1e6}
 
 
@@ -33,7 +38,8 @@ def read_micrograph(path: Path) -> Micrograph:
     Raises
     ------
     ImageError
-        The file is missing, of another type, in colour, or not one image.
+        The file is missing, of another type, in colour, or not one image; or it is of type DM3 or DM4, and the extra
+        that reads those is not installed.
     """
     suffix = path.suffix.lower()
     if suffix in _CAMERA_SUFFIXES:
@@ -49,10 +55,13 @@ def read_micrograph(path: Path) -> Micrograph:
             pixels, nm = _read_mrc(path)
         elif suffix in (".tif", ".tiff"):
             pixels, nm = _read_tiff(path)
+        elif suffix in _GATAN_SUFFIXES:
+            pixels, nm = _read_gatan(path)
         else:
             pixels, nm = _read_plain(path), math.nan
-    except (OSError, ValueError, KeyError, IndexError, SyntaxError) as error:
-        raise ImageError(f"{path.name} cannot be read as an image of type {suffix} ({error}).") from error
+    except _UNREADABLE as error:
+        why = str(error) or "it is cut short, or something else"
+        raise ImageError(f"{path.name} cannot be read as an image of type {suffix} ({why}).") from error
     return Micrograph(path.name, _to_grey(path.name, pixels), nm, _count_levels(pixels.dtype))
 
 
@@ -107,6 +116,26 @@ def _read_mrc(path: Path) -> tuple[NDArray[Any], float]:
         angstrom = float(file.voxel_size.x)
     # The first row of an MRC file is the lowest.
     return np.squeeze(pixels)[::-1], angstrom / 10 if angstrom > 0 else math.nan
+
+
+def _read_gatan(path: Path) -> tuple[NDArray[Any], float]:
+    """Digital Micrograph's own files, by the reader of Nion Swift."""
+    try:
+        from nionswift_plugin.DM_IO import dm3_image_utils
+    except ImportError as error:
+        raise ImageError(
+            f"{path.name}: files of type {path.suffix.lower()} are read by an extra that is not installed; install it "
+            'with pip install "ferrosight[dm]", or export the image as TIFF or MRC, which keep the scale.'
+        ) from error
+    with path.open("rb") as file, redirect_stdout(StringIO()):  # the reader prints what it stumbles over
+        image = dm3_image_utils.load_image(file)
+    pixels = np.squeeze(np.asarray(image.data))
+    if np.iscomplexobj(pixels):
+        raise ValueError("it holds complex values, as of a diffraction pattern or a hologram")
+    # The reader turns the axes to (row, column): the last is along a row.
+    along = image.dimensional_calibrations[-1] if len(image.dimensional_calibrations) == pixels.ndim else None
+    unit = _NM.get(str(along.units).strip().lower()) if along is not None else None
+    return pixels, unit * float(along.scale) if unit and along is not None and along.scale > 0 else math.nan
 
 
 def _read_tiff(path: Path) -> tuple[NDArray[Any], float]:
