@@ -23,6 +23,7 @@ from ferrosight.physics.cluster_signal import (
     Supports,
     build_signal_table,
     integrate_signal,
+    interpolate_roughly,
     interpolate_signal,
     pattern_matrix,
     point_spread_weights,
@@ -369,6 +370,23 @@ def test_slopes_are_the_derivatives(
             numerical = (above - below) / (2 * step)
             scale = np.abs(numerical).max()
             np.testing.assert_allclose(slopes[row] / scale, numerical / scale, atol=5e-3)
+
+
+@pytest.mark.parametrize("q", [0.004, -0.05, 0.7, -3.0, 25.0])
+@pytest.mark.parametrize("acquisition", ["box", "partial"])
+def test_rough_reading_shows_the_way(
+    smooth_tables: dict[str, SignalTable], acquisition: str, q: float, rng: np.random.Generator
+) -> None:
+    table = smooth_tables[acquisition]
+    for shift in rng.uniform(-0.6, 0.6, (20, 3)):
+        fine, slopes = np.empty(len(table.voxels), np.complex64), np.empty((4, len(table.voxels)), np.complex64)
+        rough, rough_slopes = np.empty_like(fine), np.empty_like(slopes)
+        arguments = table.values, table.matrix, table.edges, table.voxels, q, shift
+        interpolate_signal(*arguments, fine, slopes)
+        interpolate_roughly(*arguments, rough, rough_slopes)
+        assert np.linalg.norm(rough - fine) < 0.1 * np.linalg.norm(fine - 1)
+        away = np.linalg.norm(rough_slopes - slopes, axis=1) / np.linalg.norm(slopes, axis=1)
+        assert away.max() < 0.5
 
 
 @settings(deadline=None)

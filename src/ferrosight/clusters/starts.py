@@ -121,7 +121,7 @@ def find_starts(data, other, weight, basis, starts, last_ratio, best):  # type: 
 
 @njit(cache=True, fastmath=True)
 def descend_from_best(data, other, weight, ratios, table, voxels, basis, sign, starts, shift, gram):  # type: ignore[no-untyped-def]
-    """A few steps from each of the ``starts`` (start, 4), then all the way from where χ² is lowest.
+    """A few rough steps from each of the ``starts`` (start, 4), then all the way from where χ² is lowest.
 
     Sets ``shift``; returns q, χ² and steps, as ``descend`` does.
     """
@@ -132,7 +132,7 @@ def descend_from_best(data, other, weight, ratios, table, voxels, basis, sign, s
         for start in starts:
             copy_into(here, start[1:])
             q, chi2, steps = descend(
-                data, other, weight, ratios, table, voxels, basis, sign * start[0], here, gram, _FIRST_STEPS
+                data, other, weight, ratios, table, voxels, basis, sign * start[0], here, gram, _FIRST_STEPS, True
             )
             if steps >= 0 and chi2 < lowest:
                 strength, lowest = q, chi2

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ferrosight.physics.cluster_signal import Q_MAX, interpolate_signal, interpolate_value
+from ferrosight.physics.cluster_signal import Q_MAX, interpolate_roughly, interpolate_signal, interpolate_value
 
 #: Terms of the background polynomial, real columns of one complex coefficient each.
 N_BACKGROUND = 10
@@ -176,10 +176,10 @@ def _weighted_product(one, other, weight):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, fastmath=True)
-def linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient):  # type: ignore[no-untyped-def]
+def linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram, gradient, roughly=False):  # type: ignore[no-untyped-def]
     """χ² at (q, shift); fills the normal equations of (ln|q|, shift) with the background projected out.
 
-    ``data``, ``other``, ``weight`` (echo, voxel); ``table`` is (values, matrix, edges).
+    ``data``, ``other``, ``weight`` (echo, voxel); ``table`` is (values, matrix, edges), read ``roughly`` or not.
     """
     values, matrix, edges = table
     n_echoes, n = data.shape
@@ -197,7 +197,10 @@ def linearise(data, other, weight, ratios, table, voxels, basis, q, shift, gram,
     gradient[:] = 0.0
     total = 0.0
     for e in range(n_echoes):
-        interpolate_signal(values, matrix, edges, voxels, q * ratios[e], shift, signal, slopes)
+        if roughly:
+            interpolate_roughly(values, matrix, edges, voxels, q * ratios[e], shift, signal, slopes)
+        else:
+            interpolate_signal(values, matrix, edges, voxels, q * ratios[e], shift, signal, slopes)
         for v in range(n):
             factor[v] = other[e, v] * signal[v]
         chi2 = project_background(data[e], factor, weight[e], basis, residual, coefficients, low)
@@ -276,8 +279,10 @@ def measure_phase_chi2(data, other, weight, ratios, table, voxels, basis, q, shi
 
 
 @njit(cache=True, fastmath=True)
-def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gram, most_steps):  # type: ignore[no-untyped-def]
+def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gram, most_steps, roughly=False):  # type: ignore[no-untyped-def]
     """At most so many steps of Levenberg and Marquardt from ``start`` and ``shift`` (changed in place).
+
+    ``roughly`` is for steps that only find the way: see ``interpolate_roughly``.
 
     Returns q, χ² and the steps taken (-1: failed).
     """
@@ -289,7 +294,7 @@ def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gra
     trial = np.empty(3)
     q = start
     window = (data, other, weight, ratios, table, voxels, basis)
-    chi2 = linearise(*window, q, shift, gram, gradient)
+    chi2 = linearise(*window, q, shift, gram, gradient, roughly)
     if chi2 < 0.0:
         return q, chi2, -1
     damping = 1e-2
@@ -308,7 +313,7 @@ def descend(data, other, weight, ratios, table, voxels, basis, start, shift, gra
             move = min(max(step[axis + 1], -0.4), 0.4)
             trial[axis] = min(max(shift[axis] + move, -MAX_SHIFT), MAX_SHIFT)
         # Nearly every trial is taken, and then its slopes are wanted.
-        new_chi2 = linearise(*window, new_q, trial, new_gram, new_gradient)
+        new_chi2 = linearise(*window, new_q, trial, new_gram, new_gradient, roughly)
         if 0.0 <= new_chi2 < chi2:
             gain = chi2 - new_chi2
             q, chi2 = new_q, new_chi2

@@ -344,6 +344,51 @@ def interpolate_signal(values, matrix, edges, voxels, q, shift, signal, slopes):
 
 
 @njit(cache=True, fastmath=True)
+def interpolate_roughly(values, matrix, edges, voxels, q, shift, signal, slopes):  # type: ignore[no-untyped-def]
+    """``interpolate_signal`` between the two nearest nodes of each axis, not four: to within a few percent of the
+    change that the source makes, from a sixteenth of the table, and reading the table is what takes time."""
+    n = len(voxels)
+    bounded = min(max(abs(q), Q_MIN), Q_MAX)
+    side = -1.0 if q < 0 else 1.0
+    w, node = np.empty((4, 2), np.float32), np.empty(4, np.int64)
+    for axis in range(4):
+        u = np.log(bounded / Q_MIN) / _LOG_STEP if axis == 3 else (side * shift[axis] - _FIRST_NODE) * NODES_PER_VOXEL
+        node[axis] = min(max(int(u), 0), (N_LEVELS if axis == 3 else N_NODES) - 2)
+        w[axis, 1] = u - node[axis]
+        w[axis, 0] = 1.0 - w[axis, 1]
+    total = np.zeros((5, 2 * n), np.float32)
+    for d in range(2):
+        for a in range(2):
+            for b in range(2):
+                line = values[node[3] + d, node[0] + a, node[1] + b, node[2] : node[2] + 2]
+                _add_line(
+                    line.view(np.float32),
+                    w[2],
+                    w[3, d] * w[0, a] * w[1, b],
+                    (2 * d - 1) * w[0, a] * w[1, b],
+                    w[3, d] * (2 * a - 1) * w[1, b],
+                    w[3, d] * w[0, a] * (2 * b - 1),
+                    total,
+                )
+    _remodulate(total, matrix, edges, voxels, q, bounded, shift, signal, slopes)
+
+
+@njit(cache=True, fastmath=True)
+def _add_line(line, across, by, by_level, by_x, by_y, total):  # type: ignore[no-untyped-def]
+    """Add a line of two nodes to F and its slopes by level, x, y and z (5, 2n), by the line's weight in each."""
+    near, far = np.float32(across[0]), np.float32(across[1])
+    f, along_level, along_x, along_y = np.float32(by), np.float32(by_level), np.float32(by_x), np.float32(by_y)
+    for v in range(line.shape[1]):
+        one, two = line[0, v], line[1, v]
+        value = near * one + far * two
+        total[0, v] += f * value
+        total[1, v] += along_level * value
+        total[2, v] += along_x * value
+        total[3, v] += along_y * value
+        total[4, v] += f * (two - one)
+
+
+@njit(cache=True, fastmath=True)
 def _remodulate(total, matrix, edges, voxels, q, bounded, shift, signal, slopes):  # type: ignore[no-untyped-def]
     """Put the demodulating phase back, with its derivatives, and take the sign and the weak limit of q."""
     n = len(voxels)

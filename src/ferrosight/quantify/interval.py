@@ -24,7 +24,7 @@ _NODES = np.linspace(-6.0, 6.0, 97)
 _WEIGHTS = np.exp(-0.5 * _NODES**2) / np.exp(-0.5 * _NODES**2).sum()
 _TAIL, _ONE_TAIL = 0.025, 0.05
 _LOW = -1.959964
-_BISECTIONS = 40
+_BISECTIONS = 28
 
 
 def invert_measurement(
@@ -89,11 +89,16 @@ def _prepare_ends(
     def find_end(tail: float) -> Array:
         low: Array = np.zeros_like(value)
         high = highest
+        at_low, at_high = np.zeros_like(value), np.ones_like(value)
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            below = _chance_of_more(middle, truths, value, err, factor_rel_sd(middle)) < tail
+            chance = _chance_of_more(middle, truths, value, err, factor_rel_sd(middle))
+            below = chance < tail
             low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return high
+            at_low, at_high = np.where(below, chance, at_low), np.where(below, at_high, chance)
+        # So near the end the chance is a straight line.
+        share = (tail - at_low) / np.maximum(at_high - at_low, 1e-300)
+        return np.asarray(low + np.clip(share, 0.0, 1.0) * (high - low))
 
     return find_end, lowest
 
