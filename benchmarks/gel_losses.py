@@ -42,8 +42,9 @@ from ferrosight.clusters.screen import WEAK_LEVELS, Screener
 from ferrosight.clusters.search import SearchResult, search_sources
 from ferrosight.clusters.structure import Structure, whiten_sources
 from ferrosight.field import measure_field
-from ferrosight.physics.cluster_signal import Readout, interpolate_value
+from ferrosight.physics.cluster_signal import Readout
 from ferrosight.physics.dipole import phase_amplitude_rad_m3
+from ferrosight.physics.table_reading import interpolate_value
 from ferrosight.study.resources import limit_cpus
 from ferrosight.types import FieldMap, PhaseSign, Scan
 from ferrosight.types.config import ClustersConfig, FieldConfig

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ferrosight.clusters.fit import Sources, WindowData, fit_sources, no_neighbours, unfitted
 from ferrosight.clusters.prepare import PAD
 from ferrosight.clusters.structure import LEVELS, Structure, learn_structure, whiten_sources
-from ferrosight.physics.cluster_signal import interpolate_signal
+from ferrosight.physics.table_reading import interpolate_signal
 from ferrosight.simulate import Point, ScanSpec, build_affine, simulate_scan
 from ferrosight.simulate.background import draw_texture_hz
 from ferrosight.types import Scan

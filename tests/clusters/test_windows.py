@@ -25,7 +25,8 @@ from ferrosight.clusters.windows import (
     project_background,
     solve_factor,
 )
-from ferrosight.physics.cluster_signal import interpolate_signal, interpolate_value, window_voxels
+from ferrosight.physics.cluster_signal import window_voxels
+from ferrosight.physics.table_reading import interpolate_signal, interpolate_value
 from ferrosight.simulate import ScanSpec, build_affine, simulate_scan
 
 VOXEL_MM = (0.1, 0.08, 0.12)

@@ -13,18 +13,13 @@ from numpy.typing import NDArray
 
 from ferrosight.physics.cluster_signal import (
     HALF,
-    N_LEVELS,
     PATTERNS,
-    Q_MAX,
-    Q_MIN,
     PointSpreadKind,
     Readout,
     SignalTable,
     Supports,
     build_signal_table,
     integrate_signal,
-    interpolate_roughly,
-    interpolate_signal,
     pattern_matrix,
     point_spread_weights,
     voxel_edges,
@@ -32,6 +27,7 @@ from ferrosight.physics.cluster_signal import (
 )
 from ferrosight.physics.dipole import harmonic_pattern
 from ferrosight.physics.fine_cells import cell_average
+from ferrosight.physics.table_reading import N_LEVELS, Q_MAX, Q_MIN, interpolate_roughly, interpolate_signal
 from ferrosight.types import AxisSupport
 
 FULL: Supports = (AxisSupport(), AxisSupport(), AxisSupport())
@@ -377,16 +373,22 @@ def test_slopes_are_the_derivatives(
 def test_rough_reading_shows_the_way(
     smooth_tables: dict[str, SignalTable], acquisition: str, q: float, rng: np.random.Generator
 ) -> None:
+    """It guides a fit's first steps only; linear interpolation does worst for weak sources seen by a box."""
     table = smooth_tables[acquisition]
-    for shift in rng.uniform(-0.6, 0.6, (20, 3)):
+    away, slopes_away = [], []
+    for shift in rng.uniform(-0.6, 0.6, (100, 3)):
         fine, slopes = np.empty(len(table.voxels), np.complex64), np.empty((4, len(table.voxels)), np.complex64)
         rough, rough_slopes = np.empty_like(fine), np.empty_like(slopes)
         arguments = table.values, table.matrix, table.edges, table.voxels, q, shift
         interpolate_signal(*arguments, fine, slopes)
         interpolate_roughly(*arguments, rough, rough_slopes)
-        assert np.linalg.norm(rough - fine) < 0.1 * np.linalg.norm(fine - 1)
-        away = np.linalg.norm(rough_slopes - slopes, axis=1) / np.linalg.norm(slopes, axis=1)
-        assert away.max() < 0.5
+        away.append(np.linalg.norm(rough - fine) / np.linalg.norm(fine - 1))
+        slopes_away.append(np.linalg.norm(rough_slopes - slopes, axis=1) / np.linalg.norm(slopes, axis=1))
+    assert np.median(away) < 0.05
+    assert np.max(away) < 0.15
+    # every slope keeps its direction: the angle between the two stays below 45 degrees
+    assert np.median(slopes_away) < 0.25
+    assert np.max(slopes_away) < 0.7
 
 
 @settings(deadline=None)

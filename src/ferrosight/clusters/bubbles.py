@@ -35,9 +35,10 @@ from ferrosight.clusters.windows import (
     project_background,
     solve_factor,
 )
-from ferrosight.physics.cluster_signal import Q_MAX, Supports, interpolate_signal
+from ferrosight.physics.cluster_signal import Supports
 from ferrosight.physics.constants import CHI_AIR, CHI_WATER, GAMMA_RAD_PER_S_T
 from ferrosight.physics.fine_cells import cell_average
+from ferrosight.physics.table_reading import Q_MAX, interpolate_signal
 from ferrosight.types import AxisSupport
 
 #: Bubble and cluster can be told apart where the expected Δχ² is this many of its own standard deviations

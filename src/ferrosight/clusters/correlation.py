@@ -18,7 +18,8 @@ from ferrosight.clusters.fit import (
     open_window,
 )
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, factorise, project_background, solve_factor
-from ferrosight.physics.cluster_signal import HALF, interpolate_signal
+from ferrosight.physics.cluster_signal import HALF
+from ferrosight.physics.table_reading import interpolate_signal
 from ferrosight.types import Noise
 
 

@@ -25,8 +25,9 @@ from ferrosight.clusters.windows import (
     measure_chi2,
     measure_phase_chi2,
 )
-from ferrosight.physics.cluster_signal import SignalTable, interpolate_signal
+from ferrosight.physics.cluster_signal import SignalTable
 from ferrosight.physics.fine_cells import cell_average
+from ferrosight.physics.table_reading import interpolate_signal
 
 #: Half width, in voxels, of the cube on which a source's factor is kept for its neighbours.
 BLOCK_HALF = 8

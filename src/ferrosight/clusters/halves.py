@@ -13,7 +13,7 @@ from ferrosight.clusters.fit import (
     open_window,
 )
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, linearise, measure_chi2
-from ferrosight.physics.cluster_signal import Q_MAX
+from ferrosight.physics.table_reading import Q_MAX
 
 #: A half needs this many voxels per term of the background.
 _VOXELS_PER_TERM = 3

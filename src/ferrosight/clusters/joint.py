@@ -33,8 +33,9 @@ from ferrosight.clusters.windows import (
     project_background,
     solve_factor,
 )
-from ferrosight.physics.cluster_signal import HALF, PATTERNS, interpolate_signal
+from ferrosight.physics.cluster_signal import HALF, PATTERNS
 from ferrosight.physics.fine_cells import cell_average
+from ferrosight.physics.table_reading import interpolate_signal
 
 #: At most so many neighbours are freed, the nearest.
 MAX_NEIGHBOURS = 4

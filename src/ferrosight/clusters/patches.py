@@ -12,7 +12,7 @@ from ferrosight.clusters.judge import Verdict
 from ferrosight.clusters.prepare import PAD
 from ferrosight.clusters.search import SearchResult
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, project_background
-from ferrosight.physics.cluster_signal import interpolate_signal
+from ferrosight.physics.table_reading import interpolate_signal
 from ferrosight.types import FieldMap, FitPatch
 
 #: How many accepted, and how many rejected though significant, are kept.

@@ -18,7 +18,8 @@ from scipy import ndimage
 
 from ferrosight.clusters.prepare import PreparedScan
 from ferrosight.clusters.windows import N_BACKGROUND, background_basis, copy_into, dot, factorise, solve_factor
-from ferrosight.physics.cluster_signal import SignalTable, interpolate_value, q_levels
+from ferrosight.physics.cluster_signal import SignalTable, q_levels
+from ferrosight.physics.table_reading import interpolate_value
 
 #: Where in its voxel the whole pattern is tried (sources at the other faces belong to the next voxel).
 OFFSETS = np.array([[x, y, z] for x in (0.0, 0.5) for y in (0.0, 0.5) for z in (0.0, 0.5)])

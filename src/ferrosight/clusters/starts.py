@@ -20,7 +20,8 @@ from ferrosight.clusters.windows import (
     project_background,
     solve_factor,
 )
-from ferrosight.physics.cluster_signal import SignalTable, interpolate_value
+from ferrosight.physics.cluster_signal import SignalTable
+from ferrosight.physics.table_reading import interpolate_value
 
 #: Strengths that a search starts from: the first, at the last echo, stands for every weaker source and those up to so
 #: many times stronger, whose signal is linear in q; the others at the first echo.

@@ -14,7 +14,7 @@ from ferrosight.clusters.windows import (
     measure_chi2,
     solve_factor,
 )
-from ferrosight.physics.cluster_signal import Q_MAX
+from ferrosight.physics.table_reading import Q_MAX
 
 _MAX_STEPS = 25
 #: Smallest |q| at which a window is linearised: the equations are in ln|q|.

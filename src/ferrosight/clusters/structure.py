@@ -26,7 +26,7 @@ from scipy import fft
 from ferrosight.clusters.columns import add_normal_equations, project_columns, smooth_background
 from ferrosight.clusters.fit import Neighbours, Sources, WindowData, open_window
 from ferrosight.clusters.windows import N_BACKGROUND, N_PARAMETERS, project_background
-from ferrosight.physics.cluster_signal import interpolate_signal
+from ferrosight.physics.table_reading import interpolate_signal
 
 FloatArray = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ferrosight.physics.cluster_signal import Q_MAX, interpolate_roughly, interpolate_signal, interpolate_value
+from ferrosight.physics.table_reading import Q_MAX, interpolate_roughly, interpolate_signal, interpolate_value
 
 #: Terms of the background polynomial, real columns of one complex coefficient each.
 N_BACKGROUND = 10
