@@ -1,74 +1,22 @@
-"""Splits and merges worth weighing: two links that share their source, or their target."""
+"""Compiled weighing of splits and merges: two links that share their source, or their target."""
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from ferrosight.link.densities import bound_pair_place, weigh_pair_mass, weigh_pair_place
-from ferrosight.link.model import Alone, Clusters, Scales
-from ferrosight.link.moves import Moves
+from ferrosight.link.model import Clusters, Scales
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
-#: Clusters whose pairs one thread weighs at a time.
-_CHUNK = 2_000
-
-
-def find_pairs(
-    moves: Moves,
-    clusters: Clusters,
-    alone: Alone,
-    scales: Scales,
-    *,
-    merging: bool,
-    prices: _Floats | None,
-    least_log_odds: float,
-) -> tuple[_Ints, _Ints, _Ints, _Floats]:
-    """Splits (one, first, second), or merges, and their log odds against all three standing alone.
-
-    Without prices: with odds above 0 and above those of either link alone. With prices (2 n,) of what comes after and
-    before each cluster: those that fall short of them by no more than ``least_log_odds`` (negative).
-    """
-    n = len(alone.new)
-    if merging:
-        order = np.argsort(moves.target, kind="stable")  # they come by source
-        one, other, odds = moves.target[order], moves.source[order], moves.log_odds[order]
-        whole, part = alone.seen - alone.new, -alone.end
-    else:
-        one, other, odds = moves.source, moves.target, moves.log_odds
-        whole, part = -alone.end, alone.seen - alone.new
-    asked_whole, asked_part = np.zeros(n), np.zeros(n)
-    if prices is not None:
-        # the ends that are taken: a split takes what comes after the whole, and before its parts
-        asked_whole, asked_part = (prices[n:], prices[:n]) if merging else (prices[:n], prices[n:])
-        odds = np.full(len(odds), -np.inf)
-    starts = np.searchsorted(one, np.arange(n + 1))
-    least = 0.0 if prices is None else least_log_odds
-
-    def weigh(first: int) -> tuple[_Ints, _Ints, _Ints, _Floats]:
-        last = min(first + _CHUNK, n)
-        return _weigh_chunk(
-            first, last, starts, other, odds, whole, part, asked_whole, asked_part, least, merging, clusters, scales
-        )
-
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        parts = list(pool.map(weigh, range(0, n, _CHUNK)))
-    if not parts:
-        nothing = np.zeros(0, dtype=np.int64)
-        return nothing, nothing, nothing, np.zeros(0)
-    ones, firsts, seconds, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return ones, firsts, seconds, values
-
 
 @njit(cache=True, nogil=True)
-def _weigh_chunk(
+def weigh_chunk(
     first: int,
     last: int,
     starts: _Ints,
