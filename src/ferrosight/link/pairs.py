@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ferrosight.link.densities import bound_pair_place, weigh_pair_mass, weigh_pair_place
+from ferrosight.link.densities import bound_pair_kernel, bound_pair_place, weigh_pair_mass, weigh_pair_place
 from ferrosight.link.model import Clusters, Scales
 
 _Floats = NDArray[np.float64]
@@ -42,7 +42,7 @@ def weigh_chunk(
         begin, end = starts[one], starts[one + 1]
         if end - begin < 2:
             continue
-        worth, most = _bound_links(one, other[begin:end], part, asked_part, merging, clusters, scales)
+        worth, chance, most = _bound_links(one, other[begin:end], part, asked_part, merging, clusters, scales)
         base = whole[one] - asked_whole[one]
         best_worth = np.max(part[other[begin:end]] - asked_part[other[begin:end]])
         near = np.flatnonzero(worth + best_worth + base + most >= least)
@@ -53,6 +53,10 @@ def weigh_chunk(
                 floor = max(least, odds[link_a], odds[link_b])
                 gain_a, gain_b = part[a] - asked_part[a], part[b] - asked_part[b]
                 if base + most + min(worth[near[p]] + gain_b, worth[near[q]] + gain_a) < floor:
+                    continue
+                quick = most + min(chance[near[p]], chance[near[q]])
+                quick += bound_pair_kernel(one, a, b, merging, clusters, scales)
+                if base + gain_a + gain_b + quick < floor:
                     continue
                 value = _weigh_pair(one, a, b, floor - base - gain_a - gain_b, merging, clusters, scales)
                 if value + base + gain_a + gain_b < floor:
@@ -75,8 +79,8 @@ def _grow(values: _Ints) -> _Ints:
 @njit(cache=True, nogil=True)
 def _bound_links(
     one: int, others: _Ints, part: _Floats, asked: _Floats, merging: bool, clusters: Clusters, scales: Scales
-) -> tuple[_Floats, float]:
-    """What each link can be worth at most with the best partner, and what all else of a pair can at most.
+) -> tuple[_Floats, _Floats, float]:
+    """What each link can be worth at most with the best partner; the chance of the event; what all else can at most.
 
     The squared distance of a pair's three places, in units of their spread, is at least that of two of them in units
     of the largest spread in any direction.
@@ -86,15 +90,12 @@ def _bound_links(
     for other in others:
         step = min(step, abs(clusters.day[other] - clusters.day[one]))
         spread = max(spread, clusters.reach[other])
-    top = math.lgamma(0.5 * (dof + n)) - math.lgamma(0.5 * dof) - 0.5 * n * math.log(dof * math.pi) + math.log(2.0)
+    top = (scales.peak3 if merging else scales.peak6 - 1.5 * math.log(scales.separation2)) + math.log(2.0)
     top -= 1.5 * math.log(scales.motion2 * step)
-    if not merging:
-        top -= 1.5 * math.log(scales.separation2)
     if scales.use_mass:
-        top += math.lgamma(0.5 * (dof + 1)) - math.lgamma(0.5 * dof)
-        top -= 0.5 * math.log(dof * math.pi * scales.change2 * step)
+        top += scales.peak1 - 0.5 * math.log(scales.change2 * step)
     rate = scales.merge if merging else scales.split
-    worth = np.empty(len(others))
+    worth, chance = np.empty(len(others)), np.empty(len(others))
     for k, other in enumerate(others):
         days = abs(clusters.day[other] - clusters.day[one])
         variance = clusters.reach[one] + clusters.reach[other] + scales.motion2 * days + 1.1 * scales.separation2
@@ -105,8 +106,9 @@ def _bound_links(
             squared += (clusters.position[other, i] - clusters.position[one, i]) ** 2
         worth[k] = part[other] - asked[other] - 0.5 * (dof + n) * math.log1p(squared / variance / dof)
         # the chance of the event grows with the days more slowly than the peak above falls
-        worth[k] += math.log(-math.expm1(-rate * days))
-    return worth, top
+        chance[k] = math.log(-math.expm1(-rate * days))
+        worth[k] += chance[k]
+    return worth, chance, top
 
 
 @njit(cache=True, nogil=True)
