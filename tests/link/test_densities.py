@@ -7,13 +7,14 @@ import pytest
 from scipy import stats
 
 from ferrosight.link.densities import (
+    bound_pair_kernel,
     bound_pair_place,
     log_student,
     log_student_1d,
     weigh_pair_mass,
     weigh_pair_place,
 )
-from ferrosight.link.model import gather_clusters, gather_scales
+from ferrosight.link.model import gather_clusters, gather_scales, log_peak
 from ferrosight.types.config import LinkConfig
 
 from .draws import AM2, build_detections
@@ -31,11 +32,13 @@ def test_student_agrees_with_scipy(size):
     rng = np.random.default_rng(size)
     for matrix in draw_covariances(rng, 5, size):
         residual = rng.normal(size=size)
-        value, kernel = log_student(matrix, residual, 4.5)
+        value, kernel = log_student(matrix, residual, 4.5, log_peak(size, 4.5))
         assert value == pytest.approx(stats.multivariate_t.logpdf(residual, np.zeros(size), matrix, df=4.5))
         peak = stats.multivariate_t.logpdf(np.zeros(size), np.zeros(size), matrix, df=4.5)
         assert kernel == pytest.approx(value - peak)
-    assert log_student_1d(0.7, 0.3, 4.5) == pytest.approx(stats.t.logpdf(0.7, 4.5, scale=np.sqrt(0.3)))
+    assert log_student_1d(0.7, 0.3, 4.5, log_peak(1, 4.5)) == pytest.approx(
+        stats.t.logpdf(0.7, 4.5, scale=np.sqrt(0.3))
+    )
 
 
 @pytest.mark.parametrize("use_mass", [True, False])
@@ -55,7 +58,13 @@ def test_no_pair_is_worth_more_than_its_bound(merging, use_mass):
         if max(data.visit[list(early)]) >= min(data.visit[list(late)]):
             continue
         arguments = (one, a, b, rng.uniform(0.05, 0.95), variance, merging, clusters, scales)
-        assert weigh_pair_place(*arguments) <= bound_pair_place(*arguments) + 1e-9
+        value = weigh_pair_place(*arguments)
+        assert value <= bound_pair_place(*arguments) + 1e-9
+        # and from lengths alone, whatever the share: the highest peak there can be, times how far off it is at most
+        days = min(abs(data.days[data.visit[other]] - data.days[data.visit[one]]) for other in (a, b))
+        peak = scales.peak3 if merging else scales.peak6 + np.log(2) - 1.5 * np.log(scales.separation2)
+        peak -= 1.5 * np.log(scales.motion2 * days)
+        assert value <= peak + bound_pair_kernel(one, a, b, merging, clusters, scales) + 1e-9
         tried += 1
     assert tried > 100
 

@@ -75,7 +75,9 @@ def test_predicted_errors_are_those_of_pairs_drawn_at_random(is_shared: bool) ->
     rng = np.random.default_rng(6)
     truth = list(centre_poses(dict(enumerate(draw_poses(4, rng)))).values())
     pairs = [(i, j) for j in range(4) for i in range(j)]
-    n_blocks = 40
+    # so far apart that nothing goes together
+    blocks = 10.0 * np.argwhere(np.ones((4, 5, 2)))
+    n_blocks = len(blocks)
     errors, predicted = [], []
     for _ in range(30):
         own = rng.multivariate_normal(np.zeros(6), SPREAD / n_blocks, size=(4, n_blocks))
@@ -86,11 +88,11 @@ def test_predicted_errors_are_those_of_pairs_drawn_at_random(is_shared: bool) ->
             apart = own[j] - own[i] if is_shared else rng.multivariate_normal(np.zeros(6), SPREAD / n_blocks, n_blocks)
             influence = apart @ back.T
             noise[i, j] = influence.sum(axis=0)
-            influences[i, j] = (np.arange(3 * n_blocks).reshape(n_blocks, 3), influence)
+            influences[i, j] = (blocks, influence)
         edges = build_edges(truth, noise)
         graph = solve_graph(4, edges)
         poses = {i: pose for i, pose in enumerate(graph.poses) if pose is not None}
-        joint = spread_errors(range(4), poses, edges, influences)
+        joint = spread_errors(range(4), poses, edges, influences, 2.0)
         errors.append(np.concatenate([poses[i].after(truth[i].inverse()).twist() for i in range(4)]))
         predicted.append(joint)
     actual = np.mean(np.square(errors), axis=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferrosight.register.refine import find_overlap, fit_pair, sum_over_blocks
+from ferrosight.register.refine import find_overlap, fit_pair
 from ferrosight.types import Rigid, VisitImage
 from ferrosight.types.transforms import place_covariance
 
@@ -59,10 +59,13 @@ def test_the_predicted_error_is_right_over_many_draws(draw_pair: Make, draw_plac
         covariances.append(fit.transform.carry_covariance(places))
     actual, predicted = np.square(errors).sum(axis=-1), np.trace(covariances, axis1=2, axis2=3)
     # 30 draws of six numbers each: 7 % of a standard deviation from chance alone
-    assert np.sqrt(actual.mean() / predicted.mean()) == pytest.approx(1, abs=0.2)
+    assert np.sqrt(actual.mean() / predicted.mean()) == pytest.approx(1, abs=0.15)
     far = predicted.mean(axis=0) > np.median(predicted.mean(axis=0))
     for part in (far, ~far):
-        assert np.sqrt(actual[:, part].mean() / predicted[:, part].mean()) == pytest.approx(1, abs=0.25)
+        assert np.sqrt(actual[:, part].mean() / predicted[:, part].mean()) == pytest.approx(1, abs=0.2)
+    # what is said hardly depends on the draw
+    said = np.sqrt(predicted.mean(axis=1))
+    assert said.std() < 0.2 * said.mean()
 
 
 def test_a_void_in_one_visit_alone_moves_nothing_when_masked(draw_pair: Make, draw_places: Make) -> None:
@@ -93,15 +96,6 @@ def test_the_overlap_is_that_of_the_smaller_tissue(draw_visit: Make) -> None:
     smaller = replace(image, mask=half)
     assert find_overlap(image, smaller, Rigid.identity()) == 1
     assert find_overlap(smaller, replace(image, mask=image.mask & ~half), Rigid.identity()) == 0
-
-
-def test_influences_add_up_by_block() -> None:
-    places = np.concatenate([[[0.1, 0, 0], [0.9, 0, 0]], np.arange(1, 12)[:, None] + [0.5, 0, 0]])
-    influences = np.arange(26.0).reshape(13, 2)
-    blocks, sums = sum_over_blocks(influences, places, 1.0)
-    assert len(blocks) == 12
-    np.testing.assert_allclose(sums[0], np.sqrt(2) * (influences[0] + influences[1]))
-    np.testing.assert_allclose(sums[1:], np.sqrt(2) * influences[2:])
 
 
 def test_the_covariance_is_smallest_in_the_middle_of_the_tissue(draw_pair: Make) -> None:

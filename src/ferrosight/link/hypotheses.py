@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferrosight.link.model import Alone, Clusters, Scales, gather_clusters, gather_scales, weigh_alone
 from ferrosight.link.moves import Moves, find_moves
-from ferrosight.link.pairs import find_pairs
+from ferrosight.link.pool import PairPool, find_pairs, pool_pairs
 from ferrosight.types.config import LinkConfig
 from ferrosight.types.tracks import Detections, LinkKind
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
+
+#: Splits and merges that were weighed, by kind.
+PairPools: TypeAlias = Mapping[LinkKind, PairPool]
 
 
 @dataclass(frozen=True)
@@ -69,15 +74,27 @@ def propose_singles(ground: Ground) -> Hypotheses:
     return Hypotheses.join([false, _build(LinkKind.CONTINUE, *links, moves.log_odds)])
 
 
-def propose_pairs(ground: Ground, prices: _Floats | None = None, least_log_odds: float = 0.0) -> Hypotheses:
-    """Splits and merges that may be part of the likeliest explanation, in an order that the data fix.
-
-    Without prices: those with odds above 0, unless one of the links alone has better odds. With the prices (2 n,) of
-    all ends: those whose odds exceed them by ``least_log_odds`` or more.
-    """
-    n, parts = len(ground.alone.new), []
+def propose_pairs(ground: Ground) -> Hypotheses:
+    """Splits and merges with odds above 0, unless one of the links alone has better odds."""
+    parts = []
     for kind in (LinkKind.SPLIT, LinkKind.MERGE):
-        one, a, b, log_odds = find_pairs(
+        merging = kind is LinkKind.MERGE
+        rows = find_pairs(ground.moves, ground.clusters, ground.alone, ground.scales, merging=merging)
+        parts.append(_build_pairs(kind, *rows, len(ground.alone.new)))
+    return Hypotheses.join(parts)
+
+
+def propose_priced_pairs(
+    ground: Ground, pools: PairPools, prices: _Floats, least_log_odds: float, depth: float
+) -> tuple[Hypotheses, PairPools]:
+    """Splits and merges whose odds exceed the prices (2 n,) of their ends by ``least_log_odds`` or more.
+
+    In an order that the data fix; ``pools`` hold what was weighed before, to ``depth`` the first time (`pool_pairs`).
+    """
+    parts, renewed = [], dict(pools)
+    for kind in (LinkKind.SPLIT, LinkKind.MERGE):
+        pool, near = pool_pairs(
+            pools.get(kind),
             ground.moves,
             ground.clusters,
             ground.alone,
@@ -85,18 +102,26 @@ def propose_pairs(ground: Ground, prices: _Floats | None = None, least_log_odds:
             merging=kind is LinkKind.MERGE,
             prices=prices,
             least_log_odds=least_log_odds,
+            depth=depth,
         )
-        members = (a, b, n + one) if kind is LinkKind.MERGE else (one, n + a, n + b)
-        parts.append(_build(kind, (one, a, b), members, log_odds))
-    return Hypotheses.join(parts)
+        renewed[kind] = pool
+        one, a, b, log_odds = pool.one[near], pool.first[near], pool.second[near], pool.log_odds[near]
+        parts.append(_build_pairs(kind, one, a, b, log_odds, len(ground.alone.new)))
+    return Hypotheses.join(parts), renewed
 
 
-def propose_near(ground: Ground, prices: _Floats, least_log_odds: float) -> Hypotheses:
+def _build_pairs(kind: LinkKind, one: _Ints, a: _Ints, b: _Ints, log_odds: _Floats, n: int) -> Hypotheses:
+    members = (a, b, n + one) if kind is LinkKind.MERGE else (one, n + a, n + b)
+    return _build(kind, (one, a, b), members, log_odds)
+
+
+def propose_near(ground: Ground, pools: PairPools, prices: _Floats, least_log_odds: float) -> Hypotheses:
     """All hypotheses whose odds exceed the prices of their ends by ``least_log_odds`` (negative) or more."""
     singles = propose_singles(ground)
     asked = np.where(singles.members >= 0, prices[np.maximum(singles.members, 0)], 0.0).sum(axis=1)
     near = singles.where(singles.log_odds - asked >= least_log_odds)
-    return Hypotheses.join([near, propose_pairs(ground, prices, least_log_odds)])
+    pairs, _ = propose_priced_pairs(ground, pools, prices, least_log_odds, -least_log_odds)
+    return Hypotheses.join([near, pairs])
 
 
 def _build(kind: LinkKind, rows: tuple[_Ints, ...], ends: tuple[_Ints, ...], log_odds: _Floats) -> Hypotheses:

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from ferrosight.link.hypotheses import (
     Ground,
     Hypotheses,
+    PairPools,
     propose_near,
     propose_pairs,
+    propose_priced_pairs,
     propose_singles,
     survey_ground,
 )
@@ -24,6 +26,9 @@ _Ints = NDArray[np.int64]
 LEAST_LOG_ODDS = -5.0
 #: Up to so many links all splits and merges are weighed at once, and the optimum is proven without a gap.
 _ALL_AT_ONCE = 20_000
+#: How far short of the first prices splits and merges are kept: they need not be weighed again unless prices fall by as
+#: much.
+_DEPTH = 8.0
 
 
 def link_detections(detections: Detections, config: LinkConfig) -> TrackSet:
@@ -41,9 +46,9 @@ def link_detections(detections: Detections, config: LinkConfig) -> TrackSet:
     5:695 (2008).
     """
     ground = survey_ground(detections, config)
-    hypotheses, packing = _find_likeliest(ground)
+    hypotheses, packing, pools = _find_likeliest(ground)
     best = hypotheses.where(packing.chosen)
-    near = propose_near(ground, packing.prices, LEAST_LOG_ODDS)
+    near = propose_near(ground, pools, packing.prices, LEAST_LOG_ODDS)
     rivals = near.where(~_are_among(near, best, 2 * len(detections)))
     weighed = Hypotheses.join([best, rivals])
     odds = weigh_packings(weighed.members, weighed.log_odds, packing.prices)
@@ -52,8 +57,8 @@ def link_detections(detections: Detections, config: LinkConfig) -> TrackSet:
     return _build_tracks(detections, weighed, chosen, odds.probability, optimality, config)
 
 
-def _find_likeliest(ground: Ground) -> tuple[Hypotheses, Packing]:
-    """The likeliest explanation, among the hypotheses that came into question.
+def _find_likeliest(ground: Ground) -> tuple[Hypotheses, Packing, PairPools]:
+    """The likeliest explanation, among the hypotheses that came into question, and the pairs weighed on the way.
 
     Where links are many, splits and merges are only looked for where the prices so far would let them in.
     """
@@ -61,14 +66,17 @@ def _find_likeliest(ground: Ground) -> tuple[Hypotheses, Packing]:
     n_ends = 2 * len(ground.alone.new)
     if len(ground.moves.source) <= _ALL_AT_ONCE:
         found = [Hypotheses.join([*found, propose_pairs(ground)])]
-        return found[0], pack_sets(found[0].members, found[0].log_odds, n_ends)
+        return found[0], pack_sets(found[0].members, found[0].log_odds, n_ends), {}
+    pools: PairPools = {}
 
     def find_more(prices: NDArray[np.float64]) -> tuple[_Ints, NDArray[np.float64]]:
-        found.append(propose_pairs(ground, prices, PRICE_TOLERANCE))
-        return found[-1].members, found[-1].log_odds
+        nonlocal pools
+        pairs, pools = propose_priced_pairs(ground, pools, prices, PRICE_TOLERANCE, _DEPTH)
+        found.append(pairs)
+        return pairs.members, pairs.log_odds
 
     packing = pack_sets(found[0].members, found[0].log_odds, n_ends, find_more)
-    return Hypotheses.join(found), packing
+    return Hypotheses.join(found), packing, pools
 
 
 def _are_among(some: Hypotheses, others: Hypotheses, n_ends: int) -> NDArray[np.bool_]:

@@ -42,7 +42,10 @@ class Clusters(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """Settings as the compiled functions take them: squares where the name says so, rates for a day."""
+    """Settings as the compiled functions take them: squares where the name says so, rates for a day.
+
+    ``peak1``, ``peak3`` and ``peak6`` are `log_peak` of so many variables: worked out once, for there are many pairs.
+    """
 
     motion2: float
     separation2: float
@@ -53,6 +56,9 @@ class Scales(NamedTuple):
     split: float
     merge: float
     use_mass: bool
+    peak1: float
+    peak3: float
+    peak6: float
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,16 @@ def gather_scales(config: LinkConfig) -> Scales:
         config.split_per_day,
         config.merge_per_day,
         config.use_mass,
+        *(log_peak(n, config.tail_dof) for n in (1, 3, 6)),
     )
+
+
+def log_peak(n: int, dof: float) -> float:
+    """Log density at 0 of Student's distribution of ``n`` variables and scale 1.
+
+    Kotz & Nadarajah, Multivariate t Distributions, 2004, eq. 1.1.
+    """
+    return math.lgamma(0.5 * (dof + n)) - math.lgamma(0.5 * dof) - 0.5 * n * math.log(dof * math.pi)
 
 
 def weigh_alone(detections: Detections, config: LinkConfig) -> Alone:

@@ -1,74 +1,22 @@
-"""Splits and merges worth weighing: two links that share their source, or their target."""
+"""Compiled weighing of splits and merges: two links that share their source, or their target."""
 
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ferrosight.link.densities import bound_pair_place, weigh_pair_mass, weigh_pair_place
-from ferrosight.link.model import Alone, Clusters, Scales
-from ferrosight.link.moves import Moves
+from ferrosight.link.densities import bound_pair_kernel, bound_pair_place, weigh_pair_mass, weigh_pair_place
+from ferrosight.link.model import Clusters, Scales
 
 _Floats = NDArray[np.float64]
 _Ints = NDArray[np.int64]
 
-#: Clusters whose pairs one thread weighs at a time.
-_CHUNK = 2_000
-
-
-def find_pairs(
-    moves: Moves,
-    clusters: Clusters,
-    alone: Alone,
-    scales: Scales,
-    *,
-    merging: bool,
-    prices: _Floats | None,
-    least_log_odds: float,
-) -> tuple[_Ints, _Ints, _Ints, _Floats]:
-    """Splits (one, first, second), or merges, and their log odds against all three standing alone.
-
-    Without prices: with odds above 0 and above those of either link alone. With prices (2 n,) of what comes after and
-    before each cluster: those that fall short of them by no more than ``least_log_odds`` (negative).
-    """
-    n = len(alone.new)
-    if merging:
-        order = np.argsort(moves.target, kind="stable")  # they come by source
-        one, other, odds = moves.target[order], moves.source[order], moves.log_odds[order]
-        whole, part = alone.seen - alone.new, -alone.end
-    else:
-        one, other, odds = moves.source, moves.target, moves.log_odds
-        whole, part = -alone.end, alone.seen - alone.new
-    asked_whole, asked_part = np.zeros(n), np.zeros(n)
-    if prices is not None:
-        # the ends that are taken: a split takes what comes after the whole, and before its parts
-        asked_whole, asked_part = (prices[n:], prices[:n]) if merging else (prices[:n], prices[n:])
-        odds = np.full(len(odds), -np.inf)
-    starts = np.searchsorted(one, np.arange(n + 1))
-    least = 0.0 if prices is None else least_log_odds
-
-    def weigh(first: int) -> tuple[_Ints, _Ints, _Ints, _Floats]:
-        last = min(first + _CHUNK, n)
-        return _weigh_chunk(
-            first, last, starts, other, odds, whole, part, asked_whole, asked_part, least, merging, clusters, scales
-        )
-
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        parts = list(pool.map(weigh, range(0, n, _CHUNK)))
-    if not parts:
-        nothing = np.zeros(0, dtype=np.int64)
-        return nothing, nothing, nothing, np.zeros(0)
-    ones, firsts, seconds, values = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    return ones, firsts, seconds, values
-
 
 @njit(cache=True, nogil=True)
-def _weigh_chunk(
+def weigh_chunk(
     first: int,
     last: int,
     starts: _Ints,
@@ -94,7 +42,7 @@ def _weigh_chunk(
         begin, end = starts[one], starts[one + 1]
         if end - begin < 2:
             continue
-        worth, most = _bound_links(one, other[begin:end], part, asked_part, merging, clusters, scales)
+        worth, chance, most = _bound_links(one, other[begin:end], part, asked_part, merging, clusters, scales)
         base = whole[one] - asked_whole[one]
         best_worth = np.max(part[other[begin:end]] - asked_part[other[begin:end]])
         near = np.flatnonzero(worth + best_worth + base + most >= least)
@@ -105,6 +53,10 @@ def _weigh_chunk(
                 floor = max(least, odds[link_a], odds[link_b])
                 gain_a, gain_b = part[a] - asked_part[a], part[b] - asked_part[b]
                 if base + most + min(worth[near[p]] + gain_b, worth[near[q]] + gain_a) < floor:
+                    continue
+                quick = most + min(chance[near[p]], chance[near[q]])
+                quick += bound_pair_kernel(one, a, b, merging, clusters, scales)
+                if base + gain_a + gain_b + quick < floor:
                     continue
                 value = _weigh_pair(one, a, b, floor - base - gain_a - gain_b, merging, clusters, scales)
                 if value + base + gain_a + gain_b < floor:
@@ -127,8 +79,8 @@ def _grow(values: _Ints) -> _Ints:
 @njit(cache=True, nogil=True)
 def _bound_links(
     one: int, others: _Ints, part: _Floats, asked: _Floats, merging: bool, clusters: Clusters, scales: Scales
-) -> tuple[_Floats, float]:
-    """What each link can be worth at most with the best partner, and what all else of a pair can at most.
+) -> tuple[_Floats, _Floats, float]:
+    """What each link can be worth at most with the best partner; the chance of the event; what all else can at most.
 
     The squared distance of a pair's three places, in units of their spread, is at least that of two of them in units
     of the largest spread in any direction.
@@ -138,15 +90,12 @@ def _bound_links(
     for other in others:
         step = min(step, abs(clusters.day[other] - clusters.day[one]))
         spread = max(spread, clusters.reach[other])
-    top = math.lgamma(0.5 * (dof + n)) - math.lgamma(0.5 * dof) - 0.5 * n * math.log(dof * math.pi) + math.log(2.0)
+    top = (scales.peak3 if merging else scales.peak6 - 1.5 * math.log(scales.separation2)) + math.log(2.0)
     top -= 1.5 * math.log(scales.motion2 * step)
-    if not merging:
-        top -= 1.5 * math.log(scales.separation2)
     if scales.use_mass:
-        top += math.lgamma(0.5 * (dof + 1)) - math.lgamma(0.5 * dof)
-        top -= 0.5 * math.log(dof * math.pi * scales.change2 * step)
+        top += scales.peak1 - 0.5 * math.log(scales.change2 * step)
     rate = scales.merge if merging else scales.split
-    worth = np.empty(len(others))
+    worth, chance = np.empty(len(others)), np.empty(len(others))
     for k, other in enumerate(others):
         days = abs(clusters.day[other] - clusters.day[one])
         variance = clusters.reach[one] + clusters.reach[other] + scales.motion2 * days + 1.1 * scales.separation2
@@ -157,8 +106,9 @@ def _bound_links(
             squared += (clusters.position[other, i] - clusters.position[one, i]) ** 2
         worth[k] = part[other] - asked[other] - 0.5 * (dof + n) * math.log1p(squared / variance / dof)
         # the chance of the event grows with the days more slowly than the peak above falls
-        worth[k] += math.log(-math.expm1(-rate * days))
-    return worth, top
+        chance[k] = math.log(-math.expm1(-rate * days))
+        worth[k] += chance[k]
+    return worth, chance, top
 
 
 @njit(cache=True, nogil=True)

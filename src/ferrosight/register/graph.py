@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from ferrosight.register.blocks import sum_softly
 from ferrosight.types import Rigid
 
 FloatArray = NDArray[np.float64]
@@ -84,26 +85,24 @@ def spread_errors(
     members: Sequence[int],
     poses: Mapping[int, Rigid],
     edges: Mapping[Pair, Edge],
-    influences: Mapping[Pair, tuple[NDArray[np.int64], FloatArray]],
+    influences: Mapping[Pair, tuple[FloatArray, FloatArray]],
+    reach_mm: float,
 ) -> FloatArray:
     """Joint covariance (6 n, 6 n) of the members' poses, with no motion common to all.
 
-    ``influences`` holds, for every pair, blocks (m, 3) of the common space by number and what each did to the pair's
-    twist (m, 6), about the first's origin. The noise of a visit is in all of its pairs, so that pairs are anything but
-    independent: each block's influence on every pose is followed through the graph, and squares are taken only there.
+    ``influences`` holds, for every pair, places (m, 3) of the common space, mm, and what each did to the pair's twist
+    (m, 6), about the first's origin. The noise of a visit is in all of its pairs, so that pairs are anything but
+    independent: each place's influence on every pose is followed through the graph, and products are taken only there,
+    of places within reach (`sum_softly`).
     """
     pairs = list(edges)
     gain = _pose_gain(members, poses, edges)
-    blocks = np.concatenate([influences[pair][0] for pair in pairs])
-    owner = np.repeat(np.arange(len(pairs)), [len(influences[pair][0]) for pair in pairs])
-    unique, which = np.unique(blocks, axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    total = np.zeros((len(unique), 6 * len(members)))
-    for number, pair in enumerate(pairs):
-        carried = influences[pair][1] @ poses[pair[0]].adjoint.T
-        effect = carried @ gain[:, 6 * number : 6 * number + 6].T
-        np.add.at(total, which[owner == number], effect)
-    return np.asarray(total.T @ total)
+    effects = [
+        influences[pair][1] @ poses[pair[0]].adjoint.T @ gain[:, 6 * number : 6 * number + 6].T
+        for number, pair in enumerate(pairs)
+    ]
+    sums = sum_softly(np.concatenate([influences[pair][0] for pair in pairs]), np.concatenate(effects), reach_mm)
+    return np.asarray(sums.T @ sums)
 
 
 def _pose_gain(members: Sequence[int], poses: Mapping[int, Rigid], edges: Mapping[Pair, Edge]) -> FloatArray:

@@ -22,8 +22,9 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.optimize import minimize
 from scipy.stats import f as f_distribution
 
+from ferrosight.register.blocks import sum_over_blocks
 from ferrosight.register.coarse import find_starts
-from ferrosight.register.refine import find_overlap, sum_over_blocks
+from ferrosight.register.refine import find_overlap
 from ferrosight.register.sampling import SmoothImage, find_usable, read_image, smooth_image
 from ferrosight.types import PetPose, PetResponse, Rigid, VisitImage
 from ferrosight.types.config import RegisterConfig
@@ -275,7 +276,7 @@ def _spread(pair: _Pair, motion: Rigid, response: PetResponse) -> FloatArray | N
     influence = -np.linalg.solve(curvature, psi[inside].T).T / int(inside.sum())
     volume = float(np.prod(np.ptp(pair.y, axis=0)))
     block = max(_BLOCK_FWHM * max(response.fwhm_mm), float(np.cbrt(volume / _BLOCKS)))
-    _, blocks = sum_over_blocks(influence, pair.y[inside], block)
+    blocks = sum_over_blocks(influence, pair.y[inside], block)
     own = blocks.T @ blocks
     own[:3, :3] += (_MODEL_FWHM * max(response.fwhm_mm)) ** 2 * np.eye(3)
     shift = Rigid(np.eye(3), pair.middle_mm).adjoint

@@ -15,6 +15,7 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 from scipy import special
 
+from ferrosight.register.blocks import CELLS_PER_REACH, restore_sums, sum_into_cells, sum_softly
 from ferrosight.register.sampling import SmoothImage, find_usable, read_image, smooth_image, voxel_ellipsoid
 from ferrosight.types import Grid, Rigid, VisitImage
 
@@ -42,12 +43,9 @@ _TOLERANCE_VOXELS, _MOST_STEPS = 1e-4, 60
 #: Fewest places at which a pair is compared.
 _FEWEST = 500
 
-#: Blocks in the box around the tissue whose contributions to the error are taken for independent, and their least edge
-#: in voxel edges, the longest: the noise of blurred images goes together over two, and what voids leave over more.
-_BLOCKS, _LEAST_BLOCK_EDGES = 150, 6.0
-
-#: Cells per block edge: blocks are put together from them in whatever space is common.
-_CELLS_PER_BLOCK = 3
+#: Blocks in the box around the tissue, and their least edge in voxel edges (the mean of the coarser voxel's): what goes
+#: together in the residual is looked for over soft blocks as large as these.
+_BLOCKS, _LEAST_BLOCK_EDGES = 150, 7.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +59,10 @@ class PairFit:
     overlap : share of the smaller tissue that both see
     similarity : correlation of f and m, polynomials taken off
     places_mm : middles (n, 3) of small cells of tissue, RAS+ mm of the first
-    influences : (n, 6) what each cell's residual did to the twist (v, ω) of the transform, about the first's origin
+    influences : (n, 6) what each cell's residual did to the twist (v, ω) of the transform, about the first's origin,
+        raised by what the fit took from their sums
     weights : places compared in each cell (n,)
-    block_mm : edge of the blocks to sum cells over
+    reach_mm : over how far influences go together: the reach of `sum_softly`
     """
 
     transform: Rigid
@@ -73,7 +72,7 @@ class PairFit:
     places_mm: FloatArray
     influences: FloatArray
     weights: FloatArray
-    block_mm: float
+    reach_mm: float
 
     @property
     def covariance(self) -> FloatArray:
@@ -88,6 +87,7 @@ class _Comparison:
 
     A blur weighs with the receive profile: a blurred image shows at y what belongs to y + C∇(log profile), for a
     Gaussian of covariance C to first order. ``shift``, C∇q/2, is half the difference of the two images in that.
+    ``blur`` is C (3, 3), mm².
     """
 
     first: SmoothImage
@@ -95,6 +95,7 @@ class _Comparison:
     y: FloatArray
     shift: FloatArray
     basis: FloatArray
+    blur: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +215,7 @@ def _compare_at(
     # as many places as the blur leaves independent
     y = points[:: max(1, int(level**2))]
     shift = _gain_slopes(y, state.gain, most) @ blur / 2
-    return _Comparison(smooth[0], smooth[1], y, shift, _polynomials(y, most))
+    return _Comparison(smooth[0], smooth[1], y, shift, _polynomials(y, most), blur)
 
 
 def _read(comparison: _Comparison, state: _State) -> _Residual:
@@ -301,17 +302,21 @@ def _linearise(comparison: _Comparison, residual: _Residual) -> tuple[FloatArray
     return f - m, np.concatenate([by_pose, by_gain], axis=1)
 
 
-def _curvature(residual: _Residual, jacobian: FloatArray, weights: FloatArray) -> FloatArray:
-    """JᵀWJ, but for the pose from products of the one image's slopes with the other's.
+def _curvature(residual: _Residual, jacobian: FloatArray, weights: FloatArray, slopes: FloatArray) -> FloatArray:
+    """The loss's second derivatives: JᵀWJ times what the loss's slope ψ' has in the mean over its weight.
 
-    The noise of the two images is independent, so that it adds nothing to these products, while in JᵀWJ the slopes of
-    the noise would pass for contrast: the curvature, and the error with it, would look better than they are.
+    Place by place ψ' would do too, but it is negative for what lies far off: of few places that hold a receive profile
+    at its corner one draw of noise makes far too little, and the error many times too large.
+
+    For the pose the products are of the one image's slopes with the other's. The noise of the two images is
+    independent, so that it adds nothing to these, while in JᵀWJ the slopes of the noise would pass for contrast: the
+    curvature, and the error with it, would look better than they are.
     """
     matrix = jacobian.T @ (weights[:, None] * jacobian)
     inside = residual.inside
     cross = residual.by_first[inside].T @ (weights[:, None] * residual.by_second[inside])
     matrix[:6, :6] = (cross + cross.T) / 2
-    return np.asarray(matrix)
+    return np.asarray(matrix * (slopes.sum() / weights.sum()))
 
 
 def _assess(
@@ -319,30 +324,25 @@ def _assess(
 ) -> PairFit:
     """What each cell of tissue did to the pose: −H⁻¹ Σ J ψ(r), the influence function of the estimate.
 
-    Summed over blocks larger than the residual's correlation, their squares add up to the covariance whatever the
-    residual is made of: noise, interpolation, other voids (the sandwich of Huber 1967, clustered).
+    Multiplied with each other where they lie within reach, they add up to the covariance whatever the residual is made
+    of: noise, interpolation, other voids (the sandwich of Huber 1967, with what goes together over a distance).
     """
     residual = _read(comparison, state)
     r, jacobian = _linearise(comparison, residual)
     w, slope = _weigh(r, is_robust=True)
-    curvature = _curvature(residual, jacobian, slope)
+    curvature = _curvature(residual, jacobian, w, slope)
+    y = comparison.y[residual.inside]
+    x1 = state.to_first.apply(y)
+    reach = _choose_reach(first, second, x1)
     try:
         influence = -np.linalg.solve(curvature, (jacobian * (w * r)[:, None]).T)[:6].T
+        influence = influence @ restore_sums(jacobian, w, y, reach, comparison.blur).T
     except np.linalg.LinAlgError:
         influence, has_converged = np.zeros((len(r), 6)), False
     has_converged &= bool((np.linalg.eigvalsh(curvature[:6, :6]) > 0).all())
-    x1 = state.to_first.apply(comparison.y[residual.inside])
     transform = state.to_first.after(state.to_second.inverse())
-    influence = influence @ state.to_first.adjoint.T
-    volume = float(np.prod(np.ptp(x1, axis=0)))
-    edge = max(*first.grid.voxel_mm, *second.grid.voxel_mm)
-    block = float(max(np.cbrt(volume / _BLOCKS), _LEAST_BLOCK_EDGES * edge))
-    cell = np.floor(x1 / (block / _CELLS_PER_BLOCK)).astype(np.int64)
-    which = np.unique(cell, axis=0, return_inverse=True)[1].reshape(-1)
-    count = np.asarray(np.bincount(which), dtype=np.float64)
-    sums: FloatArray = np.stack([np.bincount(which, column) for column in influence.T], axis=1)
-    places = np.stack([np.bincount(which, column) for column in x1.T], axis=1) / count[:, None]
-    _, blocks = sum_over_blocks(sums, places, block)
+    places, sums, count = sum_into_cells(x1, influence @ state.to_first.adjoint.T, reach / CELLS_PER_REACH)
+    blocks = sum_softly(places, sums, reach)
     return PairFit(
         transform.with_covariance(blocks.T @ blocks),
         has_converged,
@@ -351,21 +351,15 @@ def _assess(
         places,
         sums,
         count,
-        block,
+        reach,
     )
 
 
-def sum_over_blocks(
-    influences: FloatArray, places_mm: FloatArray, block_mm: float
-) -> tuple[NDArray[np.int64], FloatArray]:
-    """The blocks (m, 3), by number along each axis, that places (n, 3) lie in, and what each did to the pose (m, 6).
-
-    ``influences`` (n, 6) are summed, and raised by √(m/(m − 6)): six numbers were chosen so that all of them cancel.
-    """
-    unique, which = np.unique(np.floor(places_mm / block_mm).astype(np.int64), axis=0, return_inverse=True)
-    which = which.reshape(-1)
-    sums = np.stack([np.bincount(which, column) for column in influences.T], axis=1)
-    return unique, sums * np.sqrt(len(unique) / max(len(unique) - 6, 1))
+def _choose_reach(first: VisitImage, second: VisitImage, places_mm: FloatArray) -> float:
+    """Reach, mm, of soft blocks as large as the hard ones of which there are so many."""
+    volume = float(np.prod(np.ptp(places_mm, axis=0)))
+    edge = max(float(np.cbrt(np.prod(image.grid.voxel_mm))) for image in (first, second))
+    return max(float(np.cbrt(volume / _BLOCKS)), _LEAST_BLOCK_EDGES * edge) / float(np.sqrt(2 * np.pi))
 
 
 def find_overlap(first: VisitImage, second: VisitImage, transform: Rigid) -> float:

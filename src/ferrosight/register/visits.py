@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ferrosight.errors import InputError
 from ferrosight.register.coarse import find_starts
 from ferrosight.register.graph import Edge, Pair, PoseGraph, solve_graph, spread_errors
-from ferrosight.register.refine import PairFit, fit_pair, sum_over_blocks
+from ferrosight.register.refine import PairFit, fit_pair
 from ferrosight.types import PairRegistration, Progress, Rigid, SubjectSpace, VisitImage, VisitPose
 from ferrosight.types.config import RegisterConfig
 from ferrosight.types.transforms import PairStatus, place_covariance
@@ -147,9 +147,10 @@ def _describe(
     inside = {pair: edge for pair, edge in edges.items() if pair[0] in found and pair[1] in found}
     joint = np.zeros((6 * len(members), 6 * len(members)))
     if inside:
-        block = float(np.median([_fit(attempts, pair).block_mm for pair in inside]))
-        influences = {pair: _blocks(_fit(attempts, pair), found[pair[0]], block) for pair in inside}
-        joint = spread_errors(members, found, inside, influences)
+        fits = {pair: _fit(attempts, pair) for pair in inside}
+        influences = {pair: (found[pair[0]].apply(fit.places_mm), fit.influences) for pair, fit in fits.items()}
+        reach = float(np.median([fit.reach_mm for fit in fits.values()]))
+        joint = spread_errors(members, found, inside, influences, reach)
     poses = []
     for i, image in enumerate(images):
         if i not in found:
@@ -170,11 +171,6 @@ def _fit(attempts: Mapping[Pair, _Attempt], pair: Pair) -> PairFit:
     fit = attempts[pair].fit
     assert fit is not None
     return fit
-
-
-def _blocks(fit: PairFit, to_subject: Rigid, block_mm: float) -> tuple[NDArray[np.int64], FloatArray]:
-    """A pair's influences, summed over blocks of the subject's space."""
-    return sum_over_blocks(fit.influences, to_subject.apply(fit.places_mm), block_mm)
 
 
 def _describe_pair(images: Sequence[VisitImage], pair: Pair, attempt: _Attempt, residual_mm: float) -> PairRegistration:
