@@ -47,7 +47,7 @@ from ferrosight.simulate import (
     simulate_pet_scan,
     simulate_scan,
 )
-from ferrosight.study.joint import Seen, see_mri, weigh_both
+from ferrosight.study.joint import Seen, measure_scatter, see_mri, weigh_both
 from ferrosight.study.resources import limit_cpus, peak_memory_mb
 from ferrosight.study.visit import analyse_visit
 from ferrosight.types import PetResponse, Rigid
@@ -101,7 +101,7 @@ def main() -> None:
     subjects = search_all(options.seed, options.n_empty, options.n, options.jobs, options.searched)
     print(f"searched after {time.perf_counter() - start:.0f} s", flush=True)
     empty, full = subjects[: options.n_empty], subjects[options.n_empty :]
-    per_cell = compare_errors(empty)
+    per_cell = compare_signals(empty)
     print(f"PET's over MRI's signal of a cell at ratio 1: {per_cell:.2f}")
     thresholds = find_thresholds(empty, per_cell)
     rows = [row | {"subject": number} for number, one in enumerate(full) for row in score_subject(one, per_cell)]
@@ -240,11 +240,17 @@ def search_subject(seed: int, is_empty: bool) -> Subject:
     return Subject(places, mri, pet)
 
 
-def compare_errors(empty: list[Subject]) -> float:
+def compare_signals(empty: list[Subject]) -> float:
     """PET's over MRI's signal of a cell, standard deviations, where both bear a reference's label."""
-    moment = np.concatenate([one.mri[0.0].clusters["moment_am2_err"] for one in empty])
-    activity = np.concatenate([pet.clusters["activity_bq_err"] for one in empty for pet in one.pet[0.0, 1.0]])
+    opinions = [weigh_both(one.mri[0.0], pet, build_pose())[:2] for one in empty for pet in one.pet[0.0, 1.0]]
+    moment = np.concatenate([measure_scatter(ours, "moment_am2") for ours, _ in opinions])
+    activity = np.concatenate([measure_scatter(theirs, "activity_bq") for _, theirs in opinions])
     return float(ACTIVITY_BQ / MOMENT_AM2 * np.nanmedian(moment) / np.nanmedian(activity))
+
+
+def build_pose() -> Rigid:
+    """What the header says of how PET lies beside MRI; where it truly lies is not told."""
+    return Rigid(np.eye(3), np.zeros(3), np.diag([HEADER_ERR_MM**2] * 3 + [0.0] * 3))
 
 
 def score_both(opinions: tuple[Opinion, Opinion], ratio: float) -> dict[str, Any]:
@@ -269,9 +275,7 @@ def score_all(
     mri: Seen, pet: Seen, ratios: Iterable[float], per_cell: float
 ) -> dict[tuple[str, float], dict[str, Any]]:
     """Scores and places by method and, where that is known, ratio."""
-    known = Rigid(np.eye(3), np.zeros(3), np.diag([HEADER_ERR_MM**2] * 3 + [0.0] * 3))
-    # Both are judged by what the header says; where PET truly lies is not told.
-    ours, theirs, _ = weigh_both(mri, pet, known)
+    ours, theirs, _ = weigh_both(mri, pet, build_pose())
     out = {("MRI", 0.0): score_alone(ours), ("PET", 0.0): score_alone(theirs)}
     for ratio in ratios:
         out["both, ratio known", ratio] = score_both((ours, theirs), ratio * per_cell)

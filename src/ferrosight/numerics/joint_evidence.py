@@ -40,6 +40,7 @@ Array = NDArray[np.float64]
 KNOWN_SHARES, UNKNOWN_SHARES = (0.1, 0.1, 0.8), (1 / 3, 1 / 3, 1 / 3)
 #: Steps of the integral over a false candidate's own score, and its upper end beyond which nothing is left.
 _STEPS, _HIGHEST = 400, 14.0
+_ROOT_2_PI = math.sqrt(2 * math.pi)
 #: Candidates whose strengths stand for those of all of a side.
 _MOST_PAIRS = 7
 #: Odds, and expected numbers, at which counts are tabulated.
@@ -99,7 +100,9 @@ class Side:
             first, second = strengths.own[:, None], np.maximum(strengths.heard, 1e-6)[:, None]
             needed = (odds + math.log(self.n_places) + (first**2 + second**2) / 2 - first * z) / second
             chance = ndtr(-needed).mean(axis=0)
-        return float(self.n_places * np.trapezoid(norm.pdf(z) * np.where(z >= own, 1.0, chance), z))
+        return float(
+            self.n_places * np.trapezoid(np.exp(-(z**2) / 2) / _ROOT_2_PI * np.where(z >= own, 1.0, chance), z)
+        )
 
 
 class Routes:

@@ -248,9 +248,30 @@ def _spread_rows(measured: Table, rows: NDArray[np.int64], n: int) -> Table:
     return Table(measured.schema, columns)
 
 
-def _expect_ratio(ours: Opinion, theirs: Opinion, bq_per_am2: float) -> Array:
-    """PET's over MRI's signal of a cell (n_mri + n_pet,), standard deviations; NaN where that is not known."""
-    moment_err = np.concatenate([ours.clusters["moment_am2_err"], theirs.other_values["moment_am2_err"]])
-    activity_err = np.concatenate([ours.other_values["activity_bq_err"], theirs.clusters["activity_bq_err"]])
+def measure_scatter(opinion: Opinion, column: str) -> Array:
+    """What one standard deviation of each candidate's score (n,) is of the signal in ``column``.
+
+    That is the value over its score. The errors of fitted values are larger: they know neither place nor size, which a
+    search for points does not ask.
+    """
+    scores = opinion.scores
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(bq_per_am2 * moment_err / activity_err)
+        return np.asarray(np.where(scores > 0, np.abs(opinion.clusters[column]) / scores, np.nan))
+
+
+def _expect_ratio(ours: Opinion, theirs: Opinion, bq_per_am2: float) -> Array:
+    """PET's over MRI's signal of a cell (n_mri + n_pet,), standard deviations; NaN where that is not known.
+
+    Where a candidate is not the modality's own, the median over the modality's candidates stands for its place.
+    """
+    moment, activity = measure_scatter(ours, "moment_am2"), measure_scatter(theirs, "activity_bq")
+    typical_moment = _take_median(moment, theirs.other_values["moment_am2_err"])
+    typical_activity = _take_median(activity, ours.other_values["activity_bq_err"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return bq_per_am2 * np.concatenate([moment / typical_activity, typical_moment / activity])
+
+
+def _take_median(scatter: Array, errors: Array) -> float:
+    """The median of what is known; of the errors of what was looked for where nothing was found at all."""
+    known = [part[np.isfinite(part)] for part in (scatter, errors)]
+    return next((float(np.median(part)) for part in known if part.size), math.nan)
