@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
+from ferrosight.numerics.place_evidence import STRENGTHS
 from ferrosight.pet import Opinion, judge_jointly, name_findings
 from ferrosight.types import CLUSTERS, FORCED, JOINT_CLUSTERS, PET_CLUSTERS, PET_FORCED, Table
 from ferrosight.types.config import PetConfig
@@ -41,6 +42,8 @@ def make_opinion(
         2.0 if is_mri else 60.0,
         norm.sf(scores),
         scores,
+        # All of a source's signal is seen where it is looked for.
+        np.tile(STRENGTHS, (n, 1)),
         Table(forced, {measured: np.full(n, 0.5), f"{measured}_err": np.full(n, 1.0)}),
     )
 

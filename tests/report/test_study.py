@@ -15,7 +15,9 @@ import pytest
 from ferrosight.report.course import CELLS, IRON, Course
 from ferrosight.report.study import render_study_report, write_study_report
 from ferrosight.report.study_lines import common_quantity, follow_group, summarise_subject, time_to_alarm
-from ferrosight.types.story import SubjectStory
+from ferrosight.types import Table
+from ferrosight.types.schema import TRACKS
+from ferrosight.types.story import PetVisit, SubjectStory
 
 SECTIONS = {"subjects", "groups", "alarms", "failures", "methods"}
 
@@ -202,3 +204,20 @@ def test_writing_leaves_one_whole_file(study: Any, tmp_path: Path) -> None:
     write_study_report(path, "A study", study, provenance={})
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pet_has_its_columns_where_there_is_any(story_factory: Any, read_page: Any) -> None:
+    scans = (
+        PetVisit("sub-01_ses-a_pet", "a", 3.0, n_accepted=4, highest_suv_peak=2.5),
+        PetVisit("sub-01_ses-b_pet", "b", 9.0, error="no body was found."),
+    )
+    both = dataclasses.replace(story_factory("01", seed=1), pet=scans)
+    page = read_page(render([both, story_factory("02", seed=2)]))
+    assert "and 1 PET scan analysed, 1 failed." in page.text
+    assert "day 3, highest SUV 2.5" in page.text
+    assert "PET: no body was found." in page.text
+    assert "hot spots, last" not in read_page(render([story_factory("02", seed=2)])).text
+    alone = SubjectStory("03", (), Table(TRACKS, {}), pet=scans)
+    page = read_page(render([alone]))
+    assert "1 subject, 1 PET scan analysed, 1 failed." in page.text
+    assert "tracks" not in page.text.split("Groups over time")[0].split("alarm")[0]

@@ -131,3 +131,56 @@ def test_a_session_may_hold_pet_only_but_must_exist(bids_dir: Path, tmp_path: Pa
     with pytest.raises(BidsError, match="d15"):
         plan_study(bids_dir, tmp_path / "out", OPTIONS, sessions=["d14", "d15"])
     assert find_pet_visits(bids_dir, subjects=["01"]) == ()
+
+
+def read_words(page: Path) -> str:
+    return page.read_text(encoding="utf-8").replace("\u00a0", " ")
+
+
+def test_the_group_level_knows_pet(pet_scan: PetScan, tmp_path: Path) -> None:
+    """The same page and summary as those of a whole run; what failed and what is missing is said."""
+    folder, whole, parts = tmp_path / "study", tmp_path / "whole", tmp_path / "parts"
+    save(folder, "sub-01_ses-d07", pet_scan)
+    (folder / "participants.tsv").write_text("participant_id\tgroup\nsub-01\ttreated\n", encoding="utf-8")
+    days = "session_id\tday\nses-d07\t7\n"
+    (folder / "sub-01" / "sub-01_sessions.tsv").write_text(days, encoding="utf-8")
+    files = find_pet_visits(folder)
+    assert run_study((), parts, OPTIONS, pet=files, level="group").exit_code == 2
+    assert not parts.exists()
+    assert run_study((), parts, OPTIONS, pet=files, level="participant").exit_code == 0
+    assert not (parts / "summary.json").exists()
+    seen: list[str] = []
+    study = run_study((), parts, OPTIONS, pet=files, level="group", on_visit=lambda one: seen.append(one.name))
+    assert (study.exit_code, seen) == (0, ["sub-01_ses-d07_pet"])
+    first = run_study((), whole, OPTIONS, pet=files)
+    assert study.pet[0].summary == first.pet[0].summary
+    pages = [read_words(out / "report.html") for out in (whole, parts)]
+    assert pages[0] == pages[1]
+    assert "1 subject, 1 PET scan analysed, none failed." in pages[0]
+    assert "day 7, highest SUV" in pages[0]
+    assert "tracks" not in pages[0].split("<tbody>")[0].split("<thead>")[1]
+    save(folder, "sub-02", pet_scan, Units="furlongs")
+    save(folder, "sub-03", pet_scan)
+    files = find_pet_visits(folder)
+    run_study((), parts, OPTIONS, pet=files[:2], level="participant")
+    again = run_study((), parts, OPTIONS, pet=files, level="group")
+    assert again.exit_code == 1
+    assert "Units" in again.pet[1].error
+    assert "not been analysed yet" in again.pet[2].error
+    assert "PET: " in (parts / "report.html").read_text(encoding="utf-8").split('id="failures"')[1]
+
+
+@pytest.mark.usefixtures("stages")
+def test_the_group_level_has_pet_beside_mri(bids_dir: Path, tmp_path: Path, pet_scan: PetScan) -> None:
+    save(bids_dir, "sub-02_ses-d07", pet_scan)
+    save(bids_dir, "sub-03", pet_scan)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    files = find_pet_visits(bids_dir)
+    run_study(plan_study(bids_dir, whole, OPTIONS), whole, OPTIONS, pet=files)
+    planned = plan_study(bids_dir, parts, OPTIONS)
+    run_study(planned, parts, OPTIONS, pet=files, level="participant")
+    study = run_study(planned, parts, OPTIONS, pet=files, level="group")
+    assert [one.name for one in study.every] == ["sub-01", "sub-02_ses-d07", "sub-02_ses-d07_pet", "sub-03_pet"]
+    page = read_words(parts / "report.html")
+    assert page == read_words(whole / "report.html")
+    assert "3 subjects, 2 visits and 2 PET scans analysed, none failed." in page

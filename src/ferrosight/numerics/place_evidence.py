@@ -7,14 +7,18 @@ averaged over where it may be:
 
 That is z itself where the place is exactly known, and the largest z less what the search costs where it is not. What
 s is without any source is asked of the map turned over (−z), at places spread evenly over it: no source makes those.
+What s is to be expected of a source is asked of the same map with one added at such places: the statistic of a source
+falls off about it as the statistic's own noise is correlated, for both went through the same filter.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfftn, rfftn
 from scipy.special import logsumexp
 from scipy.stats import norm
 
@@ -32,13 +36,39 @@ _MOST_READ = 3_000_000
 _PRIOR = 10.0
 #: Errors from this many voxel edges on hide how a place lies between voxels.
 _WIDE_VOXELS = 0.8
+#: Strengths (standard deviations) of sources that are added, and at how many places each; how far a source shows about
+#: its own voxel, voxels.
+STRENGTHS = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0])
+_N_ADDED, _SHOWS_VOXELS = 150, 4
 #: Statistics beyond this are as good as certain, and their exponential still finite.
 _MOST_Z = 35.0
 
 
+@dataclass(frozen=True)
+class PlaceEvidence:
+    """What a map says of n places.
+
+    Parameters
+    ----------
+    p_value : (n,)
+        Chance of as much or more at a place where nothing is; NaN where no voxel counts.
+    score : (n,)
+        The standard normal's quantile of that, positive where there is something.
+    likeliest_mm : (n, 3)
+        Where within reach the source most likely is; the place itself where nothing speaks for another.
+    heard : (n, k)
+        The mean score that a source of each of the k ``STRENGTHS`` would have there; NaN where no voxel counts.
+    """
+
+    p_value: Array
+    score: Array
+    likeliest_mm: Array
+    heard: Array
+
+
 def weigh_places(
     z: Array, grid: Grid, inside: NDArray[np.bool_], places_mm: Array, covariances_mm2: Array
-) -> tuple[Array, Array, Array]:
+) -> PlaceEvidence:
     """What a map says of places.
 
     Parameters
@@ -50,23 +80,15 @@ def weigh_places(
         Where its voxels lie, and which of them count.
     places_mm, covariances_mm2 : float (n, 3), (n, 3, 3)
         RAS+ mm in the grid's space.
-
-    Returns
-    -------
-    p_value : (n,)
-        Chance of as much or more at a place where nothing is; NaN where no voxel counts.
-    score : (n,)
-        The standard normal's quantile of that, positive where there is something.
-    likeliest_mm : (n, 3)
-        Where within reach the source most likely is; the place itself where nothing speaks for another.
     """
     turned = z[inside & (z < 0)]
     width = max(math.sqrt(float((turned**2).mean())), 1.0) if turned.size else 1.0
     scaled = np.clip(z / width, -_MOST_Z, _MOST_Z)
     searched = np.argwhere(inside)
     n = len(places_mm)
-    nulls: dict[bytes, Array] = {}
+    nulls: dict[bytes, tuple[Array, Array]] = {}
     p_value, likeliest = np.full(n, np.nan), np.array(places_mm, dtype=np.float64).reshape(n, 3)
+    heard, shape = np.full((n, len(STRENGTHS)), np.nan), _correlate(-scaled, inside) if n else np.zeros((1, 1, 1))
     for row in range(n):
         place = grid.to_ijk(places_mm[row])
         middle = np.round(place).astype(np.int64)
@@ -83,11 +105,53 @@ def weigh_places(
         if key not in nulls:
             asked = _spread(in_voxels, shift)
             null, _ = _weigh(-scaled, inside, _choose(searched, len(asked[1])), *asked)
-            nulls[key] = null[np.isfinite(null)]
-        p_value[row] = _rank(observed[0], nulls[key])
+            null = null[np.isfinite(null)]
+            nulls[key] = null, _hear(-scaled, inside, searched, shape, *asked, null)
+        p_value[row] = _rank(observed, nulls[key][0])[0]
+        heard[row] = nulls[key][1]
         if best[0] > 0:
             likeliest[row] = grid.to_mm(middle + offsets[best[0] - 1])
-    return p_value, np.asarray(norm.isf(p_value)), likeliest
+    return PlaceEvidence(p_value, np.asarray(norm.isf(p_value)), likeliest, heard)
+
+
+def _correlate(z: Array, inside: NDArray[np.bool_]) -> Array:
+    """A map's correlation at offsets of up to ``_SHOWS_VOXELS`` voxels along each axis, (2 m + 1, ...)."""
+    calm = np.where(inside, np.clip(z, -3.5, 3.5), 0.0)
+    around = [min(_SHOWS_VOXELS, n - 1) for n in z.shape]
+    size = [n + m for n, m in zip(z.shape, around, strict=True)]
+    sums, counts = (irfftn(np.abs(rfftn(one, size)) ** 2, size) for one in (calm, inside.astype(np.float64)))
+    steps = np.ix_(*(np.arange(-m, m + 1) for m in around))
+    out = sums[steps] / np.maximum(counts[steps], 1.0)
+    middle = out[tuple(around)]
+    return np.asarray(np.maximum(out / middle, 0.0) if middle > 0 else np.zeros(out.shape))
+
+
+def _hear(
+    z: Array,
+    inside: NDArray[np.bool_],
+    searched: NDArray[np.int64],
+    shape: Array,
+    offsets: NDArray[np.int64],
+    logs: Array,
+    null: Array,
+) -> Array:
+    """The mean score (k,) of sources of ``STRENGTHS`` that lie about such a place as its weights (logs) say."""
+    middles = searched[:: max(1, (len(searched) // _N_ADDED) | 1)]
+    shares = np.cumsum(np.exp(logs)) / np.exp(logs).sum()
+    # Spread evenly, in an order that has nothing to do with that of the places.
+    turns = (np.arange(len(middles)) * 0.6180339887) % 1.0
+    truly = offsets[np.minimum(np.searchsorted(shares, turns), len(offsets) - 1)]
+    half = np.array(shape.shape) // 2
+    away = offsets - truly[:, None]
+    near = (np.abs(away) <= half).all(axis=-1)
+    at = np.clip(away + half, 0, 2 * half)
+    added = np.where(near, shape[at[..., 0], at[..., 1], at[..., 2]], 0.0)
+    scores = np.empty(len(STRENGTHS))
+    for k, strength in enumerate(STRENGTHS):
+        weighed, _ = _weigh(z, inside, middles, offsets, logs, strength * added)
+        known = weighed[np.isfinite(weighed)]
+        scores[k] = float(norm.isf(_rank(known, null)).mean()) if known.size else 0.0
+    return scores
 
 
 def _choose(searched: NDArray[np.int64], n_offsets: int) -> NDArray[np.int64]:
@@ -117,9 +181,17 @@ def _spread(in_voxels: Array, shift: Array) -> tuple[NDArray[np.int64], Array]:
 
 
 def _weigh(
-    z: Array, inside: NDArray[np.bool_], middles: NDArray[np.int64], offsets: NDArray[np.int64], logs: Array
+    z: Array,
+    inside: NDArray[np.bool_],
+    middles: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    logs: Array,
+    added: Array | None = None,
 ) -> tuple[Array, NDArray[np.int64]]:
-    """s (k,) at middle voxels (k, 3), NaN where none about them counts; 1 + the row of the likeliest offset, or 0."""
+    """s (k,) at middle voxels (k, 3), NaN where none about them counts; 1 + the row of the likeliest offset, or 0.
+
+    ``added`` (k, m) is added to the statistic at each middle's offsets.
+    """
     shape = np.array(z.shape)
     out, best = np.full(len(middles), np.nan), np.zeros(len(middles), dtype=np.int64)
     for first in range(0, len(middles), 256):
@@ -129,27 +201,29 @@ def _weigh(
         index = (at[..., 0], at[..., 1], at[..., 2])
         valid &= inside[index]
         weight = np.where(valid, logs, -np.inf)
-        terms = weight + np.maximum(z[index], 0.0) ** 2 / 2
+        here = z[index] if added is None else z[index] + added[first : first + 256]
+        terms = weight + np.maximum(here, 0.0) ** 2 / 2
         known = valid.any(axis=1)
         slot = slice(first, first + len(ijk))
         with np.errstate(invalid="ignore"):
             total = logsumexp(terms, axis=1) - logsumexp(weight, axis=1)
         out[slot] = np.where(known, total, np.nan)
         top = terms.argmax(axis=1)
-        gains = np.take_along_axis(z[index], top[:, None], axis=1)[:, 0] > 0
+        gains = np.take_along_axis(here, top[:, None], axis=1)[:, 0] > 0
         best[slot] = np.where(known & gains, top + 1, 0)
     return out, best
 
 
-def _rank(observed: float, null: Array) -> float:
-    """Chance of ``observed`` or more: the share of ``null`` (n,), and beyond most of it an exponential tail.
+def _rank(observed: Array, null: Array) -> Array:
+    """Chance of ``observed`` (k,) or more: the share of ``null`` (n,), and beyond most of it an exponential tail.
 
     The tail's rate is averaged over what its places leave uncertain, as that of the scans' own false candidates is.
     """
     n = len(null)
     start = float(np.quantile(null, 1 - _TAIL_SHARE)) if n else 0.0
-    if observed <= start:
-        return (1 + float(np.count_nonzero(null >= observed))) / (n + 1)
+    n_above = n - np.searchsorted(np.sort(null), observed, side="left")
     excess = null[null > start] - start
     share = (1 + len(excess)) / (n + 1)
-    return float(share * (1 + (observed - start) / (_PRIOR + excess.sum())) ** -(_PRIOR + len(excess)))
+    tail = share * (1 + np.maximum(observed - start, 0.0) / (_PRIOR + excess.sum())) ** -(_PRIOR + len(excess))
+    # Never certain that there is less than nothing: the score stays finite.
+    return np.asarray(np.where(observed <= start, (1.0 + np.minimum(n_above, n - 1)) / (n + 1), tail))

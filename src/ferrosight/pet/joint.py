@@ -1,8 +1,8 @@
 """MRI's and PET's candidates of one visit made one list, each with what both say of it.
 
 Every candidate of one modality is asked of in the other, at its place and within what the registration leaves open. It
-is accepted by either alone, or by both scores added with the weights that are expected of a labelled cell; how many
-false candidates that leaves is known from each modality's own (``numerics.joint_evidence``).
+is accepted by either alone, or by both scores added with the weights that are expected of a labelled cell at the limit
+of detection; how many false candidates that leaves is known from each modality's own (``numerics.joint_evidence``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from ferrosight.numerics.joint_evidence import Routes, Side, add_scores, score_of_expected
+from ferrosight.numerics.joint_evidence import (
+    KNOWN_SHARES,
+    UNKNOWN_SHARES,
+    Routes,
+    Side,
+    Strengths,
+    score_of_expected,
+)
+from ferrosight.numerics.place_evidence import STRENGTHS
 from ferrosight.pet.judge import q_values
 from ferrosight.types import JOINT_CLUSTERS, Flag, Table, flag_names
 from ferrosight.types.config import PetConfig
@@ -42,6 +50,7 @@ class Opinion:
     n_places : voxels that were searched
     n_floor : false candidates expected in all, however weak
     other_p, other_score : (n,) what the other modality says of these places; NaN where it does not see them
+    other_heard : (n, k) the score that the other would give to a source of each of the k ``STRENGTHS`` there
     other_values : a row per candidate of what the other measured there, schema PET_FORCED or FORCED; NaN where nothing
     """
 
@@ -52,6 +61,7 @@ class Opinion:
     n_floor: float
     other_p: Array
     other_score: Array
+    other_heard: Array
     other_values: Table
 
     @property
@@ -64,6 +74,16 @@ class Opinion:
     def scores(self) -> Array:
         """Each candidate's own score (n,)."""
         return score_of_expected(self.clusters["expected_false"], self.n_places)
+
+    def score_at(self, expected_false: float) -> float:
+        """The score at which so many false candidates are expected."""
+        return float(score_of_expected(np.array([expected_false]), self.n_places)[0])
+
+    def expect(self, own_strength: Array, other_strength: Array) -> Strengths:
+        """What is expected of candidates that are of sources of these strengths (n,) in both modalities."""
+        pairs = zip(other_strength, self.other_heard, strict=True)
+        heard = np.array([float(np.interp(strength, STRENGTHS, row)) for strength, row in pairs])
+        return Strengths(own_strength, np.maximum(np.nan_to_num(heard), 0.0))
 
     @property
     def is_vetoed(self) -> NDArray[np.bool_]:
@@ -81,7 +101,8 @@ def judge_jointly(mri: Opinion, pet: Opinion, config: PetConfig, *, ratio: Array
         What each found, and what the other says there.
     ratio : (n_mri + n_pet,), optional
         At each candidate's place PET's over MRI's signal of a cell, in standard deviations, where cells bear both
-        labels and both are known. Without it both modalities are taken to be as good.
+        labels and both are known; NaN where it is not, which takes the median of the others. Without any both are
+        taken to find as small a cluster.
 
     Returns
     -------
@@ -91,29 +112,43 @@ def judge_jointly(mri: Opinion, pet: Opinion, config: PetConfig, *, ratio: Array
     """
     ratio = np.full(len(mri.clusters) + len(pet.clusters), np.nan) if ratio is None else ratio
     partner, vetoed = _match(mri, pet), mri.is_vetoed
-    angles = np.where(np.isfinite(ratio) & (ratio > 0), np.arctan(ratio), np.pi / 4)
+    strengths = _expect_signals(mri, pet, ratio, config.q)
     blocked = np.isin(np.arange(len(pet.clusters)), partner[vetoed][partner[vetoed] >= 0])
     mri_there = np.where(blocked, np.minimum(np.nan_to_num(pet.other_score), 0.0), pet.other_score)
-    from_mri = add_scores(mri.scores, mri.other_score, angles[: len(mri.clusters)])
-    from_pet = add_scores(pet.scores, mri_there, np.pi / 2 - angles[len(mri.clusters) :])
+    from_mri = strengths[0].weigh(mri.scores, mri.other_score, mri.n_places)
+    from_pet = strengths[1].weigh(pet.scores, mri_there, pet.n_places)
     alone = mri.clusters["expected_false"], pet.clusters["expected_false"]
     rows: list[dict[str, Any]] = []
-    sums, best = [], []
+    # False candidates that each route would let through with a row: MRI alone, PET alone; and the row's odds.
+    routed: list[tuple[float, float, float]] = []
     for row in range(len(mri.clusters)):
         spot = int(partner[row]) if not vetoed[row] else -1
         rows.append(_describe_mri(mri, pet, row, spot))
-        sums.append(math.nan if vetoed[row] else max(from_mri[row], from_pet[spot] if spot >= 0 else -math.inf))
-        best.append(math.nan if vetoed[row] else min(alone[0][row], alone[1][spot] if spot >= 0 else math.inf))
+        of_spot = (alone[1][spot], from_pet[spot]) if spot >= 0 else (math.inf, -math.inf)
+        routed.append((alone[0][row], of_spot[0], math.nan if vetoed[row] else max(from_mri[row], of_spot[1])))
     taken = set(partner[~vetoed].tolist())
     for spot in range(len(pet.clusters)):
         if spot not in taken:
             rows.append(_describe_pet(pet, spot, mri_there[spot]))
-            sums.append(from_pet[spot])
-            best.append(alone[1][spot])
-    known = ratio[np.isfinite(ratio) & (ratio > 0)]
-    typical = float(np.arctan(np.median(known))) if len(known) else math.pi / 4
-    routes = Routes(mri.side, pet.side, typical)
-    return _judge(rows, np.array(sums, dtype=float), np.array(best, dtype=float), routes, config)
+            routed.append((math.inf, alone[1][spot], from_pet[spot]))
+    shares = KNOWN_SHARES if (np.isfinite(ratio) & (ratio > 0)).any() else UNKNOWN_SHARES
+    routes = Routes(mri.side, pet.side, strengths, shares)
+    return _judge(rows, np.array(routed, dtype=float).reshape(-1, 3), routes, config)
+
+
+def _expect_signals(mri: Opinion, pet: Opinion, ratio: Array, expected_false: float) -> tuple[Strengths, Strengths]:
+    """What is expected of MRI's candidates and of PET's, each seen from its own side.
+
+    The signals are those of the cells that the better modality alone finds with this number of false candidates.
+    """
+    limits = mri.score_at(expected_false), pet.score_at(expected_false)
+    known = np.isfinite(ratio) & (ratio > 0)
+    elsewhere = float(np.median(ratio[known])) if known.any() else limits[1] / max(limits[0], 1e-9)
+    ratio = np.where(known, ratio, elsewhere)
+    of_mri = np.minimum(limits[1] / ratio, limits[0])
+    of_pet = np.minimum(ratio * limits[0], limits[1])
+    n = len(mri.clusters)
+    return mri.expect(of_mri[:n], of_pet[:n]), pet.expect(of_pet[n:], of_mri[n:])
 
 
 def _match(mri: Opinion, pet: Opinion) -> NDArray[np.int64]:
@@ -191,11 +226,11 @@ def _say_place(opinion: Opinion, row: int) -> dict[str, Any]:
     return place | {f"{axis}_mm_err": float(errors[a]) for a, axis in enumerate("xyz")}
 
 
-def _judge(rows: list[dict[str, Any]], sums: Array, best: Array, routes: Routes, config: PetConfig) -> Table:
-    """Expected false candidates, q and verdict of every row, in order, from its weighted sum and its better alone."""
-    judged = np.isfinite(sums)
+def _judge(rows: list[dict[str, Any]], routed: Array, routes: Routes, config: PetConfig) -> Table:
+    """Expected false candidates, q and verdict of every row, in order, from what each route says of it (n, 3)."""
+    judged = np.isfinite(routed[:, 2])
     expected = np.full(len(rows), np.nan)
-    expected[judged] = routes.expect_any(np.minimum(routes.expect_sum(sums[judged]), best[judged]))
+    expected[judged] = routes.expect_any(*routed[judged].T)
     q = np.full(len(rows), np.nan)
     q[judged] = q_values(expected[judged])
     accepted = judged & (q <= config.q) & (expected <= config.max_expected_false)
@@ -209,7 +244,7 @@ def _judge(rows: list[dict[str, Any]], sums: Array, best: Array, routes: Routes,
             "status": "accepted" if accepted[index] else "rejected",
             "reasons": ";".join(kept),
         }
-    n_places = routes.first.n_places + routes.second.n_places
+    n_places = sum(side.n_places for side in routes.sides)
     for index, row in enumerate(rows):
         row["p_value"] = min(expected[index] / n_places, 1.0)
         row["score"] = float(norm.isf(row["p_value"]))

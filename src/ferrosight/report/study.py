@@ -68,13 +68,17 @@ def render_study_report(
     context = {
         "title": title or "Study",
         "headline": headline(lines, groups),
+        "has_mri": any(line.has_mri for line in lines) or not any(line.pet for line in lines),
+        "has_pet": any(line.pet for line in lines),
         "growth": growth_headline(lines),
         "has_alarm": any(line.state == "alarm" for line in lines),
         "quantity": quantity.words,
         "time_name": "day" if in_days else "visit",
         "in_days": in_days,
         "rows": [_row(line, quantity, ends, in_days=in_days) for line in lines],
-        "groups_svg": Markup(study_charts.draw_groups(groups, quantity, in_days=in_days)) if lines else "",
+        "groups_svg": Markup(study_charts.draw_groups(groups, quantity, in_days=in_days))
+        if any(line.has_mri for line in lines)
+        else "",
         "group_legend": study_charts.list_groups(groups),
         "group_rows": _group_rows(groups, quantity, in_days=in_days),
         "alarms_svg": Markup(study_charts.draw_alarms(curves, list(groups), in_days=in_days)) if curves else "",
@@ -97,7 +101,10 @@ def headline(lines: Sequence[SubjectLine], groups: Mapping[str, Sequence[Subject
     done, failed = sum(line.n_done for line in lines), sum(len(line.failures) for line in lines)
     named = [group for group in groups if group]
     of = f" in {numbers.plural(len(named), 'group')}" if len(named) > 1 else ""
-    text = f"{numbers.plural(len(lines), 'subject')}{of}, {numbers.plural(done, 'visit')} analysed"
+    n_pet = sum(line.n_pet_done for line in lines)
+    mri = numbers.plural(done, "visit") if any(line.has_mri for line in lines) else ""
+    pet = numbers.plural(n_pet, "PET scan") if any(line.pet for line in lines) else ""
+    text = f"{numbers.plural(len(lines), 'subject')}{of}, {' and '.join(part for part in (mri, pet) if part)} analysed"
     return f"{text}, {failed:,} failed." if failed else f"{text}, none failed."
 
 
@@ -110,9 +117,11 @@ def growth_headline(lines: Sequence[SubjectLine]) -> str:
     if known:
         told.append(f"Alarm in {called:,} of {numbers.plural(len(known), 'subject')} in which growth can be known.")
     if rest["unknown"]:
-        told.append(f"In {numbers.plural(rest['unknown'], 'subject')} it cannot be known.")
+        it = "it" if told else "growth"
+        told.append(f"In {numbers.plural(rest['unknown'], 'subject')} {it} cannot be known.")
     if rest["untested"]:
-        told.append(f"In {numbers.plural(rest['untested'], 'subject')} it was not tested.")
+        it = "it" if told else "growth"
+        told.append(f"In {numbers.plural(rest['untested'], 'subject')} {it} was not tested.")
     return " ".join(told)
 
 
@@ -146,13 +155,44 @@ def _row(line: SubjectLine, quantity: Quantity, ends: tuple[float, float], *, in
         "last_when": when,
         "last_key": _key(key),
         "n_tracks": line.n_tracks,
-        "visits": f"{line.n_done:,}" + (f", {len(line.failures):,} failed" if line.failures else ""),
+        "visits": _visits_cell(line),
         "n_done": line.n_done,
-        "failed": bool(line.failures),
+        **_pet_cells(line),
+        "failed": len(line.days) > line.n_done,
         "state": line.state,
         "state_words": STATE_WORDS[line.state],
         "alarm": _when(alarm, in_days=in_days) if math.isfinite(alarm) else "–",
         "alarm_key": _key(alarm),
+    }
+
+
+def _visits_cell(line: SubjectLine) -> str:
+    failed = len(line.days) - line.n_done
+    return f"{line.n_done:,}" + (f", {failed:,} failed" if failed else "")
+
+
+def _pet_cells(line: SubjectLine) -> dict[str, Any]:
+    """PET scans and what the last of those that were analysed found."""
+    failed = len(line.pet) - line.n_pet_done
+    scans = f"{line.n_pet_done:,}" + (f", {failed:,} failed" if failed else "") if line.pet else "–"
+    done = [scan for scan in line.pet if not scan.failed]
+    if not done:
+        return {
+            "pet": scans,
+            "n_pet": line.n_pet_done,
+            "pet_failed": bool(failed),
+            "spots": numbers.NA,
+            "spots_note": "",
+        }
+    last = done[-1]
+    peak = f"highest SUV {numbers.format_number(last.highest_suv_peak)}" if math.isfinite(last.highest_suv_peak) else ""
+    day = _when(last.day, in_days=True) if math.isfinite(last.day) else last.session
+    return {
+        "pet": scans,
+        "n_pet": line.n_pet_done,
+        "pet_failed": bool(failed),
+        "spots": numbers.NA if last.n_accepted is None else f"{last.n_accepted:,}",
+        "spots_note": ", ".join(part for part in (day, peak) if part),
     }
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from ferrosight.report.course import CELLS, IRON, MOMENT, Course, Quantity
 from ferrosight.report.story_words import growth_state
-from ferrosight.types.story import SubjectStory
+from ferrosight.types.story import PetVisit, SubjectStory
 
 #: A group's mean at a visit needs at least so many subjects.
 LEAST_SUBJECTS = 2
@@ -36,7 +36,8 @@ class SubjectLine:
 
     ``days`` (n_visits,) are NaN where unknown; ``totals`` holds a series per quantity that the subject has. ``state``
     is that of ``growth_state``; ``alarm`` and ``last_tested`` are visits, −1 for none. ``failures`` are visits (names)
-    with their reasons.
+    with their reasons, PET scans after the others. ``pet`` are all
+    PET scans.
     """
 
     subject: str
@@ -50,6 +51,17 @@ class SubjectLine:
     alarm: int
     last_tested: int
     failures: tuple[tuple[str, str], ...]
+    pet: tuple[PetVisit, ...] = ()
+
+    @property
+    def has_mri(self) -> bool:
+        """Whether it has any visit of MRI, failed ones included."""
+        return len(self.days) > 0
+
+    @property
+    def n_pet_done(self) -> int:
+        """PET scans that were analysed."""
+        return sum(not scan.failed for scan in self.pet)
 
     @property
     def has_days(self) -> bool:
@@ -82,7 +94,11 @@ def summarise_subject(story: SubjectStory) -> SubjectLine:
         state=growth_state(story),
         alarm=sessions.index(names[story.first_alarm]) if story.first_alarm >= 0 else -1,
         last_tested=max((sessions.index(names[row]) for row in tested), default=-1),
-        failures=tuple((visit.session, visit.error) for visit in story.visits if visit.failed),
+        failures=(
+            *((visit.session, visit.error) for visit in story.visits if visit.failed),
+            *((scan.session, f"PET: {scan.error}") for scan in story.pet if scan.failed),
+        ),
+        pet=story.pet,
     )
 
 

@@ -14,6 +14,7 @@ from ferrosight.report import numbers, story_charts, story_words
 from ferrosight.report.course import CELLS, IRON, MOMENT, Course, Quantity, Track
 from ferrosight.report.template import RESEARCH_ONLY, Cell, load_template, write_whole
 from ferrosight.report.track_map import draw_map, time_colours
+from ferrosight.report.uptake_over_time import uptake_context
 from ferrosight.types.story import SubjectStory
 
 #: Tracks drawn one by one, the largest first; all are in the table.
@@ -43,6 +44,7 @@ def render_subject_report(story: SubjectStory, *, provenance: Mapping[str, objec
     context = {
         **_text_context(course, provenance),
         **_picture_context(course),
+        **uptake_context(course),
         **_evidence_context(course),
         **_table_context(course),
     }

@@ -27,11 +27,14 @@ from ferrosight.study.pages import (
     project_scan,
     read_subject,
     tell_lineages,
+    tell_pet_visits,
     tell_subject,
     tell_visits,
     write_study_page,
     write_subject_page,
 )
+from ferrosight.study.pet_course import trace_uptake
+from ferrosight.study.pet_visit import PetOutcome, recall_pet_visits
 from ferrosight.study.plan import PlannedVisit, StudyOptions
 from ferrosight.study.provenance import describe_run
 from ferrosight.study.relapse import SubjectRelapse, write_relapse
@@ -73,7 +76,8 @@ def finish_subject(
         participants.tsv or the sessions table cannot be read.
     """
     bids_dir = planned[0].files.bids_dir
-    pet = gather_pet(find_pet_visits(bids_dir, [result.subject]), out_dir, result.subject, options.config.pet)
+    files = find_pet_visits(bids_dir, [result.subject])
+    pet = gather_pet(files, out_dir, result.subject, options.config.pet)
     visits = [
         FollowedVisit(
             visit.session,
@@ -96,9 +100,12 @@ def finish_subject(
         study_kind=options.study_kind,
     )
     label = next((visit.label for visit in planned if visit.label is not None), None)
+    sessions = read_sessions(bids_dir, result.subject)
+    told = tell_visits([outcome.as_plain() for outcome in outcomes], sessions)
+    scans = recall_pet_visits(files, out_dir, lambda _: "it could not be analysed.")
     story = tell_subject(
         _find_participant(bids_dir, result.subject, relapse.study_kind or ""),
-        tell_visits([outcome.as_plain() for outcome in outcomes], read_sessions(bids_dir, result.subject)),
+        told,
         result.tracks,
         relapse=relapse.table,
         relapse_notes=relapse.sentences,
@@ -106,29 +113,32 @@ def finish_subject(
         label="" if label is None else label.label_id,
         backdrop=_draw_backdrop(result.subject, planned, out_dir, options),
         notes=result.notes,
+        pet=tell_pet_visits([scan.as_plain() for scan in scans], sessions),
+        uptake=trace_uptake(
+            result.tracks, visits, [one.session for one in told], options.config.relapse.hot_spot_reach_mm
+        ),
     )
     provenance = describe_run(options.config, label, options.iron_per_cell, n_cpus)
     return FinishedSubject(relapse, write_subject_page(out_dir, story, provenance))
 
 
 def finish_study(
-    planned: Sequence[PlannedVisit],
-    outcomes: Mapping[str, Sequence[VisitOutcome]],
+    bids_dir: Path,
+    outcomes: Mapping[str, tuple[Sequence[VisitOutcome], Sequence[PetOutcome]]],
     out_dir: Path,
     options: StudyOptions,
     n_cpus: int,
 ) -> Path:
     """Write the page of the whole study, from the tables that its subjects left; returns its path.
 
-    ``outcomes`` are those of every visit of each subject, by its name.
+    ``outcomes`` are those of every visit and every PET scan of each subject, by its name.
 
     Raises
     ------
     FerrosightError
         A table of the study or of a subject cannot be read.
     """
-    bids_dir = planned[0].files.bids_dir
-    lines = [_tell_line(bids_dir, subject, of_subject, out_dir) for subject, of_subject in outcomes.items()]
+    lines = [_tell_line(bids_dir, subject, *of_subject, out_dir) for subject, of_subject in outcomes.items()]
     provenance = describe_run(options.config, options.label, options.iron_per_cell, n_cpus)
     return write_study_page(out_dir, _find_title(bids_dir), lines, provenance)
 
@@ -143,9 +153,11 @@ def _find_title(bids_dir: Path) -> str:
     return name.strip() if isinstance(name, str) and name.strip() else bids_dir.resolve().name
 
 
-def _tell_line(bids_dir: Path, subject: str, outcomes: Sequence[VisitOutcome], out_dir: Path) -> SubjectLine:
-    participant = _find_participant(bids_dir, subject)
-    visits = tell_visits([outcome.as_plain() for outcome in outcomes], read_sessions(bids_dir, subject))
+def _tell_line(
+    bids_dir: Path, subject: str, outcomes: Sequence[VisitOutcome], scans: Sequence[PetOutcome], out_dir: Path
+) -> SubjectLine:
+    participant, sessions = _find_participant(bids_dir, subject), read_sessions(bids_dir, subject)
+    visits = tell_visits([outcome.as_plain() for outcome in outcomes], sessions)
     try:
         story = read_subject(
             participant, visits, output_path(out_dir, "tracks", subject), output_path(out_dir, "relapse", subject)
@@ -155,7 +167,8 @@ def _tell_line(bids_dir: Path, subject: str, outcomes: Sequence[VisitOutcome], o
         raise InputError(said) from error
     if not output_path(out_dir, "subject_report", subject).exists():
         story = dataclasses.replace(story, report="")
-    return summarise_subject(story)
+    told = tell_pet_visits([scan.as_plain() for scan in scans], sessions)
+    return summarise_subject(dataclasses.replace(story, pet=told))
 
 
 def _find_participant(bids_dir: Path, subject: str, study_kind: str = "") -> Participant:

@@ -83,16 +83,21 @@ class Seen:
         return np.asarray((self.clusters["status"] == "accepted") | (self.clusters["expected_false"] <= _LIKELY))
 
 
-def see_mri(z: Array, grid: Grid, catalogue: Catalogue) -> Seen:
-    """MRI's side of a visit, from its evidence for a dipole (x, y, z) and its catalogue, whose phase sign is known."""
-    patterns = catalogue.null.candidates["pattern"]
+def see_mri(z: Array, grid: Grid, catalogue: Catalogue, floor: float) -> Seen:
+    """MRI's side of a visit, from its evidence for a dipole (x, y, z) and its catalogue, whose phase sign is known.
+
+    ``floor`` is the score from which candidates are listed (``clusters.screen_z``).
+    """
+    null = catalogue.null.candidates
+    # The null also keeps what is weaker than anything that is listed.
+    n_opposite = np.count_nonzero((null["pattern"] == "opposite") & (null["score"] >= floor))
     expected = catalogue.clusters["expected_false"]
     weakest = float(np.nanmax(expected)) if np.isfinite(expected).any() else 0.0
     return Seen(
         int(catalogue.phase_sign) * np.asarray(z, dtype=np.float64),
         grid,
         catalogue.clusters,
-        max(float(np.count_nonzero(patterns == "opposite")) + 0.5, weakest),
+        max(n_opposite + 0.5, weakest),
     )
 
 
@@ -106,19 +111,19 @@ def weigh_both(mri: Seen, pet: Seen, to_mri: Rigid) -> tuple[Opinion, Opinion, A
     pet_covariance = to_mri.carry_covariance(pet.places_mm, pet.covariance_mm2)
     there = to_pet.apply(mri_places)
     there_covariance = to_pet.carry_covariance(mri_places, mri.covariance_mm2)
-    pet_p, pet_score, _ = weigh_places(pet.z, pet.grid, pet.inside, there, there_covariance)
-    mri_p, mri_score, likeliest = weigh_places(mri.z, mri.grid, mri.inside, pet_places, pet_covariance)
+    of_pet = weigh_places(pet.z, pet.grid, pet.inside, there, there_covariance)
+    of_mri = weigh_places(mri.z, mri.grid, mri.inside, pet_places, pet_covariance)
     blank = {"remarks": np.full(len(mri_places), "", np.str_)}, {"remarks": np.full(len(pet_places), "", np.str_)}
     return (
         Opinion(
-            mri.clusters, mri_places, mri.covariance_mm2, float(mri.inside.sum()), mri.n_floor, pet_p, pet_score,
-            Table(PET_FORCED, blank[0]),
+            mri.clusters, mri_places, mri.covariance_mm2, float(mri.inside.sum()), mri.n_floor,
+            of_pet.p_value, of_pet.score, of_pet.heard, Table(PET_FORCED, blank[0]),
         ),
         Opinion(
-            pet.clusters, pet_places, pet_covariance, float(pet.inside.sum()), pet.n_floor, mri_p, mri_score,
-            Table(FORCED, blank[1]),
+            pet.clusters, pet_places, pet_covariance, float(pet.inside.sum()), pet.n_floor,
+            of_mri.p_value, of_mri.score, of_mri.heard, Table(FORCED, blank[1]),
         ),
-        likeliest,
+        of_mri.likeliest_mm,
     )  # fmt: skip
 
 
@@ -163,7 +168,7 @@ def join_visit(
         )
     image = build_visit_image(scan, field_map, catalogue.clusters)
     pose = register_pet(image, build_pet_image(pet_scan, response, pet.clusters), response, config.register)
-    mri = see_mri(mri_z, scan.grid, catalogue)
+    mri = see_mri(mri_z, scan.grid, catalogue, config.clusters.screen_z)
     ours, theirs, likeliest = weigh_both(mri, pet, pose.to_mri)
     ours = dataclasses.replace(ours, other_values=_measure_pet(mri, pet_scan, response, pose.to_mri, config))
     theirs = dataclasses.replace(
@@ -180,7 +185,7 @@ def join_visit(
     notes = [pose.sentence]
     if not np.isfinite(ratio).any():
         notes.append(
-            "Both modalities were taken to be as good at seeing a cell, since moment and activity of one are not both "
+            "Both modalities were taken to find as few cells, since moment and activity of one are not both "
             "known; state pet.activity_per_cell_bq beside a label and its iron per cell."
         )
     return JointVisit(table, pose, tuple(notes))
@@ -243,9 +248,30 @@ def _spread_rows(measured: Table, rows: NDArray[np.int64], n: int) -> Table:
     return Table(measured.schema, columns)
 
 
-def _expect_ratio(ours: Opinion, theirs: Opinion, bq_per_am2: float) -> Array:
-    """PET's over MRI's signal of a cell (n_mri + n_pet,), standard deviations; NaN where that is not known."""
-    moment_err = np.concatenate([ours.clusters["moment_am2_err"], theirs.other_values["moment_am2_err"]])
-    activity_err = np.concatenate([ours.other_values["activity_bq_err"], theirs.clusters["activity_bq_err"]])
+def measure_scatter(opinion: Opinion, column: str) -> Array:
+    """What one standard deviation of each candidate's score (n,) is of the signal in ``column``.
+
+    That is the value over its score. The errors of fitted values are larger: they know neither place nor size, which a
+    search for points does not ask.
+    """
+    scores = opinion.scores
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(bq_per_am2 * moment_err / activity_err)
+        return np.asarray(np.where(scores > 0, np.abs(opinion.clusters[column]) / scores, np.nan))
+
+
+def _expect_ratio(ours: Opinion, theirs: Opinion, bq_per_am2: float) -> Array:
+    """PET's over MRI's signal of a cell (n_mri + n_pet,), standard deviations; NaN where that is not known.
+
+    Where a candidate is not the modality's own, the median over the modality's candidates stands for its place.
+    """
+    moment, activity = measure_scatter(ours, "moment_am2"), measure_scatter(theirs, "activity_bq")
+    typical_moment = _take_median(moment, theirs.other_values["moment_am2_err"])
+    typical_activity = _take_median(activity, ours.other_values["activity_bq_err"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return bq_per_am2 * np.concatenate([moment / typical_activity, typical_moment / activity])
+
+
+def _take_median(scatter: Array, errors: Array) -> float:
+    """The median of what is known; of the errors of what was looked for where nothing was found at all."""
+    known = [part[np.isfinite(part)] for part in (scatter, errors)]
+    return next((float(np.median(part)) for part in known if part.size), math.nan)

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,18 @@ def join_visits(
     return tuple(outcomes)
 
 
+def recall_joint_visits(files: Iterable[PetFile], out_dir: Path) -> tuple[JointOutcome, ...]:
+    """What became of judging PET scans with MRI, read off the files; those that were not are left out."""
+    outcomes = []
+    for file in files:
+        try:
+            content = json.loads(pet_path(out_dir, "joint_summary", file).read_text(encoding="utf-8"))
+            outcomes.append(_tell_joint(file, str(content["mri"]), float(content["wall_s"]), content, out_dir, True))
+        except (OSError, ValueError, KeyError):
+            continue
+    return tuple(outcomes)
+
+
 def recall_poses(files: Iterable[PetFile], out_dir: Path) -> dict[str, list[dict[str, Any]]]:
     """Where the PET scans of each session (by its label) were laid beside MRI, as their files have it."""
     poses: dict[str, list[dict[str, Any]]] = {}
@@ -154,14 +166,23 @@ def _join_one(
     except FerrosightError as error:
         _LOG.debug("%s could not be judged with MRI", file.name, exc_info=True)
         return JointOutcome(*about, time.perf_counter() - started, error=str(error))
+    return _tell_joint(file, visit.files.name, time.perf_counter() - started, content, out_dir, before is not None)
+
+
+def _tell_joint(
+    file: PetFile, mri: str, wall_s: float, content: Mapping[str, Any], out_dir: Path, is_reused: bool
+) -> JointOutcome:
     return JointOutcome(
-        *about,
-        time.perf_counter() - started,
+        file.name,
+        mri,
+        file.subject,
+        file.session,
+        wall_s,
         pet_path(out_dir, "joint_clusters", file),
         int(content["n_accepted"]),
         tuple(content["findings"].items()),
         tuple(content["notes"]),
-        is_reused=before is not None,
+        is_reused=is_reused,
     )
 
 

@@ -21,7 +21,7 @@ from ferrosight.report.subject import write_subject_report
 from ferrosight.types import Rigid, Scan, Table
 from ferrosight.types.relapse import RelapseEvidence
 from ferrosight.types.schema import RELAPSE, TRACKS
-from ferrosight.types.story import Backdrop, LineageEvidence, StoryVisit, SubjectStory
+from ferrosight.types.story import Backdrop, LineageEvidence, PetCourse, PetVisit, StoryVisit, SubjectStory
 
 #: A backdrop has at most so many pixels along an axis, and averages so many samples along the line of sight.
 _MAX_PIXELS, _MAX_SAMPLES = 240, 96
@@ -75,6 +75,31 @@ def _tell_visit(name: str, line: Session, scans: Sequence[Mapping[str, Any]]) ->
     )
 
 
+def tell_pet_visits(outcomes: Iterable[Mapping[str, Any]], sessions: Iterable[Session] = ()) -> tuple[PetVisit, ...]:
+    """The PET scans of one subject in order of time; those without a day keep their place among the others.
+
+    ``outcomes`` are what became of each, as ``PetOutcome.as_plain`` says it and ``summary.json`` keeps it.
+    """
+    lines = tuple(sessions)
+    scans = []
+    for outcome in outcomes:
+        line = find_session(lines, outcome["session"] or "")
+        found = outcome["catalogue"] or {}
+        peak = found.get("highest_suv_peak")
+        scans.append(
+            PetVisit(
+                str(outcome["visit"]),
+                outcome["session"] or "",
+                math.nan if line is None else line.day,
+                str(outcome["error"] or ""),
+                found.get("n_accepted"),
+                math.nan if peak is None else float(peak),
+            )
+        )
+    dated = iter(sorted((scan for scan in scans if math.isfinite(scan.day)), key=lambda scan: scan.day))
+    return tuple(next(dated) if math.isfinite(scan.day) else scan for scan in scans)
+
+
 def tell_lineages(evidence: RelapseEvidence, names: Sequence[Sequence[str]]) -> tuple[LineageEvidence, ...]:
     """What each lineage says; ``names`` are the tracks of each. New clusters are one of their own where they count."""
     lineages = [
@@ -100,6 +125,8 @@ def tell_subject(
     label: str = "",
     backdrop: Backdrop | None = None,
     notes: Sequence[str] = (),
+    pet: Sequence[PetVisit] = (),
+    uptake: Sequence[PetCourse] = (),
 ) -> SubjectStory:
     """The story of one subject.
 
@@ -119,6 +146,8 @@ def tell_subject(
         backdrop=backdrop,
         notes=tuple(notes),
         report=output_path("", "subject_report", participant.subject).as_posix(),
+        pet=tuple(pet),
+        uptake=tuple(uptake),
     )
 
 

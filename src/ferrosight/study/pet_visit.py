@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import math
 import time
@@ -61,6 +62,20 @@ class PetSummary:
         """Plain values for JSON: NaN becomes None."""
         return {key: plain_value(value) for key, value in dataclasses.asdict(self).items()}
 
+    @classmethod
+    def from_plain(cls, content: Mapping[str, Any]) -> PetSummary:
+        """What ``as_plain`` gave.
+
+        Raises
+        ------
+        KeyError, TypeError
+            Something is missing or is not as it was given.
+        """
+        values = {field.name: content[field.name] for field in dataclasses.fields(cls)}
+        values |= {name: math.nan for name, value in values.items() if value is None}
+        values |= {name: tuple(values[name]) for name in ("point_spread_mm", "notes")}
+        return cls(**values)
+
 
 @dataclass(frozen=True)
 class PetOutcome:
@@ -109,6 +124,26 @@ def run_pet_visits(
         outcomes.append(outcome)
         if on_visit is not None:
             on_visit(outcome)
+    return tuple(outcomes)
+
+
+def recall_pet_visits(
+    files: Iterable[PetFile], out_dir: Path, find_error: Callable[[str], str]
+) -> tuple[PetOutcome, ...]:
+    """What became of PET scans, read off their files; ``find_error`` says of a scan's name why it failed, or ""."""
+    outcomes = []
+    for file in files:
+        about = file.name, file.subject, file.session, file.run
+        table = pet_path(out_dir, "pet_clusters", file)
+        try:
+            content = json.loads(pet_path(out_dir, "pet_summary", file).read_text(encoding="utf-8"))
+            summary = PetSummary.from_plain(content["catalogue"])
+            times = float(content["wall_s"]), content["peak_memory_mb"]
+        except (OSError, ValueError, KeyError, TypeError):
+            error = find_error(file.name) or "it has not been analysed yet; run the participant level."
+            outcomes.append(PetOutcome(*about, 0.0, None, error=error))
+        else:
+            outcomes.append(PetOutcome(*about, *times, summary, table))
     return tuple(outcomes)
 
 

@@ -57,8 +57,22 @@ def gather_pet(files: Iterable[PetFile], out_dir: Path, subject: str, config: Pe
         spots = read_table(PET_CLUSTERS, pet_path(out_dir, "pet_clusters", file))
         places = to_subject.apply(np.stack([spots[f"{axis}_mm"] for axis in "xyz"], axis=1).reshape(-1, 3))
         moved = spots.with_columns(**{f"{axis}_mm": places[:, a] for a, axis in enumerate("xyz")})
-        found[file.session] = VisitPet(moved, functools.partial(_measure_places, file, to_subject, config))
+        measure = functools.partial(_measure_places, file, to_subject, config)
+        found[file.session] = VisitPet(moved, _remember(measure))
     return found
+
+
+def _remember(measure: MeasurePlaces) -> MeasurePlaces:
+    """The same places are asked for by the evidence and by the page; each takes a scan's reading and fits."""
+    known: dict[bytes, tuple[Array, Array]] = {}
+
+    def remembered(places_mm: Array) -> tuple[Array, Array]:
+        key = np.ascontiguousarray(places_mm).tobytes()
+        if key not in known:
+            known[key] = measure(places_mm)
+        return known[key]
+
+    return remembered
 
 
 def _choose_files(files: Iterable[PetFile]) -> Sequence[PetFile]:

@@ -22,9 +22,9 @@ from ferrosight.io import (
 )
 from ferrosight.study.baselines import HeldBaseline, hold_baseline
 from ferrosight.study.finish import finish_study, finish_subject
-from ferrosight.study.joint_visit import JointOutcome, join_visits, recall_poses
+from ferrosight.study.joint_visit import JointOutcome, join_visits, recall_joint_visits, recall_poses
 from ferrosight.study.outcomes import StudyOutcome, SubjectOutcome, VisitOutcome
-from ferrosight.study.pet_visit import PetOutcome, run_pet_visits
+from ferrosight.study.pet_visit import PetOutcome, recall_pet_visits, run_pet_visits
 from ferrosight.study.plan import PlannedVisit, StudyOptions, list_inputs, plan_study
 from ferrosight.study.products import visit_path, write_maps, write_report, write_summary, write_tables
 from ferrosight.study.provenance import describe_run, hash_content, hash_files
@@ -74,7 +74,7 @@ def run_study(
     """
     planned, pet = tuple(planned), tuple(pet)
     if level == "group":
-        return gather_study(planned, out_dir, options, on_visit=on_visit)
+        return gather_study(planned, out_dir, options, pet=pet, on_visit=on_visit)
     runner = _Runner(out_dir, options, Store(output_path(out_dir, "store")), on_progress)
     visits: list[VisitOutcome] = []
     scans: list[PetOutcome] = []
@@ -90,7 +90,9 @@ def run_study(
                 if on_visit is not None:
                     on_visit(visits[-1])
             files = [file for file in pet if file.subject == subject]
-            scans += run_pet_visits(files, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
+            found = run_pet_visits(files, out_dir, options.config, n_cpus, on_progress=on_progress, on_visit=on_visit)
+            runner.record_pet(found)
+            scans += found
             joint += join_visits(planned, files, out_dir, options, on_progress=on_progress, on_joint=on_joint)
             followed = runner.run_subject(subject, planned)
             if followed is not None:
@@ -98,7 +100,7 @@ def run_study(
                 if on_subject is not None:
                     on_subject(followed)
     study = StudyOutcome(tuple(visits), tuple(scans), tuple(subjects), joint=tuple(joint))
-    return study if level == "participant" else _write_study(study, planned, out_dir, options, n_cpus)
+    return study if level == "participant" else _write_study(study, planned, pet, out_dir, options, n_cpus)
 
 
 def gather_study(
@@ -106,9 +108,10 @@ def gather_study(
     out_dir: Path,
     options: StudyOptions,
     *,
+    pet: Sequence[PetFile] = (),
     on_visit: Callable[[VisitOutcome | PetOutcome], None] | None = None,
 ) -> StudyOutcome:
-    """What became of the visits and subjects so far, read off their files, and the study's own products."""
+    """What became of the visits, PET scans and subjects so far, read off their files, and the study's own products."""
     store = Store(output_path(out_dir, "store"))
     subjects = []
     for subject in dict.fromkeys(visit.files.subject for visit in planned):
@@ -118,11 +121,16 @@ def gather_study(
             subjects.append(SubjectOutcome(subject, error=work.error))
         elif path.exists():
             subjects.append(SubjectOutcome(subject, path, is_reused=True))
-    visits = _recall_outcomes(planned, out_dir, store)
+    study = StudyOutcome(
+        tuple(_recall_outcomes(planned, out_dir, store)),
+        _recall_pet(pet, out_dir, store),
+        tuple(subjects),
+        joint=recall_joint_visits(pet, out_dir),
+    )
     if on_visit is not None:
-        for outcome in visits:
+        for outcome in study.every:
             on_visit(outcome)
-    return _write_study(StudyOutcome(tuple(visits), subjects=tuple(subjects)), planned, out_dir, options, 1)
+    return _write_study(study, planned, pet, out_dir, options, 1)
 
 
 def _recall_outcomes(planned: Iterable[PlannedVisit], out_dir: Path, store: Store) -> list[VisitOutcome]:
@@ -139,24 +147,41 @@ def _recall_outcomes(planned: Iterable[PlannedVisit], out_dir: Path, store: Stor
     return visits
 
 
+def _recall_pet(files: Iterable[PetFile], out_dir: Path, store: Store) -> tuple[PetOutcome, ...]:
+    """What became of PET scans, as their files and the store have it."""
+
+    def find_error(name: str) -> str:
+        work = store.read("pet", name)
+        return "" if work is None else work.error
+
+    return recall_pet_visits(files, out_dir, find_error)
+
+
 def _write_study(
-    study: StudyOutcome, planned: Sequence[PlannedVisit], out_dir: Path, options: StudyOptions, n_cpus: int
+    study: StudyOutcome,
+    planned: Sequence[PlannedVisit],
+    pet: Sequence[PetFile],
+    out_dir: Path,
+    options: StudyOptions,
+    n_cpus: int,
 ) -> StudyOutcome:
     """The study's summary and page; the outcome with that page's path. Nothing is written where every visit failed."""
     if study.exit_code == 2:
         return study
-    if planned:
-        store = Store(output_path(out_dir, "store"))
-        bids_dir = planned[0].files.bids_dir
-        chosen = list(dict.fromkeys(visit.files.subject for visit in planned))
-        # Of a subject all visits are told, whichever were chosen.
-        every = plan_study(bids_dir, out_dir, options, subjects=chosen)
-        outcomes = {
-            subject: _recall_outcomes([one for one in every if one.files.subject == subject], out_dir, store)
-            for subject in chosen
-        }
-        page = finish_study(planned, outcomes, out_dir, options, n_cpus)
-        study = dataclasses.replace(study, report=page)
+    store = Store(output_path(out_dir, "store"))
+    bids_dir = planned[0].files.bids_dir if planned else pet[0].bids_dir
+    chosen = list(dict.fromkeys([visit.files.subject for visit in planned] + [file.subject for file in pet]))
+    # Of a subject all visits are told, whichever were chosen.
+    every = plan_study(bids_dir, out_dir, options, subjects=chosen) if planned else ()
+    files = find_pet_visits(bids_dir, chosen)
+    outcomes = {
+        subject: (
+            _recall_outcomes([one for one in every if one.files.subject == subject], out_dir, store),
+            _recall_pet([file for file in files if file.subject == subject], out_dir, store),
+        )
+        for subject in chosen
+    }
+    study = dataclasses.replace(study, report=finish_study(bids_dir, outcomes, out_dir, options, n_cpus))
     write_json_atomic(output_path(out_dir, "study_summary"), study.as_plain())
     return study
 
@@ -194,6 +219,13 @@ class _Runner:
         settings = hash_settings(self.options.config, VISIT_STAGES)
         self.store.record(Work("visit", visit.name, state, fingerprint, settings, inputs, outcome.error))
         return outcome
+
+    def record_pet(self, outcomes: Iterable[PetOutcome]) -> None:
+        """Set down what became of PET scans: why one failed stands nowhere else."""
+        settings = hash_settings(self.options.config, ("pet",))
+        for one in outcomes:
+            state: Literal["done", "failed"] = "failed" if one.error else "done"
+            self.store.record(Work("pet", one.name, state, "", settings, {}, one.error))
 
     def run_subject(self, subject: str, planned: Sequence[PlannedVisit]) -> SubjectOutcome | None:
         """Follow a subject from the files of all its visits, chosen or not; None where there is nothing to follow."""

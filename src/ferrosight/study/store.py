@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from ferrosight import __version__
 from ferrosight.errors import InputError
 
-Kind = Literal["visit", "subject"]
+Kind = Literal["visit", "pet", "subject"]
 State = Literal["done", "failed"]
 
 #: Layout of the tables; a store of another layout is refused.
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS work (
 
 @dataclass(frozen=True)
 class Work:
-    """One visit or subject: its ``state``, why it failed, and the ``fingerprint`` of all that it was made from.
+    """A visit, PET scan or subject: its ``state``, why it failed, and the ``fingerprint`` of all that it was made from.
 
     ``inputs_sha256`` maps input files to their hashes; of a subject, its visits to their fingerprints.
     """

@@ -43,6 +43,52 @@ class StoryVisit:
         return bool(self.error)
 
 
+@dataclass(frozen=True)
+class PetVisit:
+    """One PET scan of a subject, analysed or failed.
+
+    ``name`` is the scan's own, ``session`` its visit's; ``day`` is NaN where it has no date. ``error`` says why it
+    failed, "" where it was analysed; ``n_accepted`` counts its accepted hot spots and ``highest_suv_peak`` is the
+    largest uptake value among them, NaN where there is none or it is not known.
+    """
+
+    name: str
+    session: str = ""
+    day: float = math.nan
+    error: str = ""
+    n_accepted: int | None = None
+    highest_suv_peak: float = math.nan
+
+    @property
+    def failed(self) -> bool:
+        """Whether the scan could not be analysed."""
+        return bool(self.error)
+
+
+@dataclass(frozen=True, eq=False)
+class PetCourse:
+    """Activity over a subject's visits at the place of a followed cluster, or of a hot spot that is near none.
+
+    ``track_id`` is the track's, "" for a hot spot, whose ``name`` is that of the first sighting. ``activity_bq`` with
+    its 95 % interval, ``suv_peak`` and ``found``, whether a hot spot was accepted there, have a value per visit: NaN
+    where PET did not see the place, and where no uptake value is known.
+    """
+
+    track_id: str
+    name: str
+    activity_bq: NDArray[np.float64]
+    activity_bq_low: NDArray[np.float64]
+    activity_bq_high: NDArray[np.float64]
+    suv_peak: NDArray[np.float64]
+    found: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        for name in ("activity_bq", "activity_bq_low", "activity_bq_high", "suv_peak"):
+            shape = np.shape(self.activity_bq) if name != "activity_bq" else (None,)
+            set_field(self, name, frozen_array(name, getattr(self, name), np.float64, shape))
+        set_field(self, "found", frozen_array("found", self.found, np.bool_, self.activity_bq.shape))
+
+
 @dataclass(frozen=True, eq=False)
 class Backdrop:
     """A projection of the body in the subject's own space, behind the map of tracks.
@@ -115,6 +161,10 @@ class SubjectStory:
         Further sentences that a reader must know.
     report
         Link to the subject's page, relative to the study's page; "" without one.
+    pet
+        PET scans in order of time, failed ones included.
+    uptake
+        Activities over the visits, a value per visit; () where no PET scan was laid beside MRI.
     """
 
     subject: str
@@ -129,6 +179,8 @@ class SubjectStory:
     backdrop: Backdrop | None = None
     notes: tuple[str, ...] = ()
     report: str = ""
+    pet: tuple[PetVisit, ...] = ()
+    uptake: tuple[PetCourse, ...] = ()
 
     def __post_init__(self) -> None:
         if self.study_kind and self.study_kind not in STUDY_KINDS:
@@ -138,6 +190,8 @@ class SubjectStory:
             if ":" in link or link.startswith("/"):
                 raise InputError(f"a link to a page must be relative, so that both can be moved, but is {link!r}.")
         self._check_table(self.tracks, TRACKS)
+        if any(len(course.activity_bq) != len(self.visits) for course in self.uptake):
+            raise InputError(f"activities over time must have a value for each of the {len(self.visits)} visits.")
         if self.relapse is not None:
             self._check_table(self.relapse, RELAPSE)
             self._check_relapse(self.relapse)
