@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ferrosight.numerics.reach import find_within_reach
+
 #: Tissue is at least this bright compared with the tissue around it (mean over a Gaussian of so many voxels).
 _LEAST_BRIGHTNESS = 0.5
 _AROUND_VOXELS = 8.0
@@ -71,11 +73,9 @@ def _close(mask: NDArray[np.bool_], radius_mm: float, voxel_mm: tuple[float, flo
     wide = np.pad(mask, [(p, p) for p in pad], mode="edge")
     if wide.all():
         return mask
-    grown = ndimage.distance_transform_edt(~wide, sampling=voxel_mm) <= radius_mm
-    if grown.all():
-        # Every gap is bridged: there is no outside left to measure a distance from.
-        return np.ones_like(mask)
-    closed = (ndimage.distance_transform_edt(grown, sampling=voxel_mm) > radius_mm) | wide
+    grown = find_within_reach(wide, radius_mm, voxel_mm)
+    # What lies farther than the radius from all that is out of reach. Where nothing is, every gap is bridged.
+    closed = ~find_within_reach(~grown, radius_mm, voxel_mm) | wide
     inner = tuple(slice(p, p + n) for p, n in zip(pad, mask.shape, strict=True))
     return np.asarray(closed[inner], dtype=np.bool_)
 

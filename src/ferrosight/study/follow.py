@@ -23,6 +23,7 @@ from ferrosight.types import (
     Catalogue,
     Config,
     Detections,
+    FieldMap,
     IronPerCell,
     Label,
     PhaseSign,
@@ -46,9 +47,9 @@ _LEAST_DAYS = 1 / 24
 class VisitToFollow:
     """What following needs of a visit that was analysed.
 
-    ``read_scan`` reads the scan again, since not all scans of a subject are held at a time; ``catalogue`` is what was
-    found in it. ``day`` is NaN where unknown. Label, load and calibration are those that the visit's own cells were
-    counted with.
+    ``read_scan`` reads the scan again, since not all scans of a subject are held at a time; ``measured`` has it with
+    its field map where it is still at hand. ``catalogue`` is what was found in it. ``day`` is NaN where unknown. Label,
+    load and calibration are those that the visit's own cells were counted with.
     """
 
     session: str
@@ -59,6 +60,7 @@ class VisitToFollow:
     label: Label | None = None
     iron_per_cell: IronPerCell | None = None
     calibration: Calibration | None = None
+    measured: tuple[Scan, FieldMap] | None = None
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,17 @@ class _Survey:
 
 
 def _survey(visit: VisitToFollow, config: Config) -> _Survey:
-    scan = visit.read_scan()
-    field_map = measure_field(scan, config.field)
+    scan, field_map = _measure(visit, config)
     image = build_visit_image(dataclasses.replace(scan, session=visit.session), field_map, visit.catalogue.clusters)
     times = tuple(float(time) for time in scan.echo_times_s)
     return _Survey(image, map_found(scan, field_map, config), scan.b0_t, times)
+
+
+def _measure(visit: VisitToFollow, config: Config) -> tuple[Scan, FieldMap]:
+    if visit.measured is not None:
+        return visit.measured
+    scan = visit.read_scan()
+    return scan, measure_field(scan, config.field)
 
 
 def _register(images: Sequence[VisitImage], config: Config, on_progress: Progress | None) -> SubjectSpace:
@@ -270,13 +278,13 @@ def _force(
 ) -> Table:
     """What the scan holds at the places of the tracks ``rows`` (schema FORCED)."""
     assert seen.to_subject is not None
-    scan = visit.read_scan()
+    scan, field_map = _measure(visit, config)
     back = seen.to_subject.inverse()
     where = places.position_mm[rows, column]
     spread = back.carry_covariance(where, places.covariance_mm2[rows, column])
     return measure_at(
         scan,
-        measure_field(scan, config.field),
+        field_map,
         back.apply(where),
         config.clusters,
         catalogue=visit.catalogue,

@@ -34,7 +34,7 @@ from ferrosight.study.store import Store, Work
 from ferrosight.study.subject import follow_visits
 from ferrosight.study.summary import plain_value, summarise_catalogue
 from ferrosight.study.visit import add_note, analyse_visit, as_baseline
-from ferrosight.types import Progress
+from ferrosight.types import FieldMap, Progress, Scan
 
 __all__ = [
     "PlannedVisit",
@@ -188,7 +188,11 @@ def _write_study(
 
 @dataclasses.dataclass
 class _Runner:
-    """One run over a study: what is shared from visit to visit. No more than one baseline is held at a time."""
+    """One run over a study: what is shared from visit to visit.
+
+    No more than one baseline is held at a time, and no more than one other scan: the ``last`` that was analysed, by its
+    visit's name, until its subject was followed.
+    """
 
     out_dir: Path
     options: StudyOptions
@@ -196,6 +200,7 @@ class _Runner:
     on_progress: Progress | None
     n_cpus: int = 1
     held: HeldBaseline | None = None
+    last: dict[str, tuple[Scan, FieldMap]] = dataclasses.field(default_factory=dict)
     provenances: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
     def run_visit(self, planned: PlannedVisit) -> VisitOutcome:
@@ -243,8 +248,10 @@ class _Runner:
                 self.out_dir,
                 self.options,
                 pet_poses=recall_poses(find_pet_visits(every[0].files.bids_dir, [subject]), self.out_dir),
+                measured=self.last,
                 on_progress=self._name_progress(f"sub-{subject}"),
             )
+            self.last = {}
             if result is None:
                 return None
             outcomes = _recall_outcomes(every, self.out_dir, self.store)
@@ -305,6 +312,7 @@ class _Runner:
 
     def _analyse(self, planned: PlannedVisit, provenance: dict[str, Any], started: float) -> VisitOutcome:
         visit, choice, config = planned.files, planned.choice, self.options.config
+        self.last = {}
         on_progress = self._name_progress(visit.name)
         held = self._hold(planned)
         on_progress("reading", 0, 1)
@@ -337,6 +345,7 @@ class _Runner:
         write_summary({**about, **provenance}, self.out_dir, visit)
         if choice.is_baseline:
             self.held = HeldBaseline(visit, as_baseline(result))
+        self.last = {visit.name: (scan, result.field_map)}
         return VisitOutcome(visit.name, visit.subject, visit.session, visit.run, wall_s, peak, summary, page)
 
 

@@ -1,4 +1,4 @@
-"""One subject, from the files that its visits left to its tracks: nothing is kept in memory from their analysis."""
+"""One subject, from the files that its visits left to its tracks: only the last scan is still in memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ferrosight.study.products import visit_path
 from ferrosight.study.provenance import hash_content
 from ferrosight.study.recall import SUBJECT_STAGES, FinishedVisit, pick_settings, recall_catalogue, recall_visit
 from ferrosight.study.summary import plain_value
-from ferrosight.types import CLUSTERS, Progress, Table
+from ferrosight.types import CLUSTERS, FieldMap, Progress, Scan, Table
 from ferrosight.types.schema import TRACKS
 
 
@@ -45,6 +45,7 @@ def follow_visits(
     options: StudyOptions,
     *,
     pet_poses: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    measured: Mapping[str, tuple[Scan, FieldMap]] | None = None,
     on_progress: Progress | None = None,
 ) -> SubjectResult | None:
     """Follow a subject and write its tracks and poses, unless they are there already; None where nothing is labelled.
@@ -57,6 +58,8 @@ def follow_visits(
         Of each visit, by its name, as it would be analysed now; "" where that failed.
     pet_poses
         By session, how its PET scans lie beside its MRI: written beside the poses of MRI.
+    measured
+        Scans, by the visit's name, that are still at hand with their field maps, and need not be read again.
 
     Raises
     ------
@@ -85,7 +88,10 @@ def follow_visits(
     before = _recall_subject(out_dir, subject, fingerprint, there)
     if before is not None:
         return before
-    visits = [_prepare(visit, finished[visit.files.name], out_dir, options) for visit in there]
+    at_hand = measured or {}
+    visits = [
+        _prepare(visit, finished[visit.files.name], out_dir, options, at_hand.get(visit.files.name)) for visit in there
+    ]
     followed = follow_subject(visits, options.config, on_progress=on_progress)
     poses = output_path(out_dir, "poses", subject)
     # What is there from before belongs to other tracks.
@@ -129,7 +135,13 @@ def _take_fingerprint(
     return hash_content({"visits": own, "settings": settings, "notes": list(notes), **({"pet": pet} if pet else {})})
 
 
-def _prepare(visit: PlannedVisit, finished: FinishedVisit, out_dir: Path, options: StudyOptions) -> VisitToFollow:
+def _prepare(
+    visit: PlannedVisit,
+    finished: FinishedVisit,
+    out_dir: Path,
+    options: StudyOptions,
+    measured: tuple[Scan, FieldMap] | None,
+) -> VisitToFollow:
     return VisitToFollow(
         visit.files.session,
         visit.day,
@@ -139,6 +151,7 @@ def _prepare(visit: PlannedVisit, finished: FinishedVisit, out_dir: Path, option
         visit.label,
         visit.load.iron_per_cell,
         visit.load.calibration,
+        measured,
     )
 
 
