@@ -211,10 +211,25 @@ def test_the_provenance_changes_with_the_baseline(stages, followed_dir, tmp_path
     assert second["baseline_sha256"] != first["baseline_sha256"]
 
 
-@pytest.mark.usefixtures("stages")
-def test_a_baseline_that_fails_is_said_and_the_visits_are_judged_without(followed_dir, tmp_path):
-    for image in (followed_dir / "sub-01" / "ses-pre" / "anat").glob("*part-phase*"):
+def lose_phase(folder):
+    for image in folder.glob("*part-phase*"):
         image.unlink()
+
+
+def break_sidecar(folder):
+    next(folder.glob("*echo-1_part-mag*.json")).write_text("{", encoding="utf-8")
+
+
+def leave_dangling_link(folder):
+    image = next(folder.glob("*echo-1_part-mag*.nii*"))
+    image.unlink()
+    image.symlink_to(folder / "never-fetched")
+
+
+@pytest.mark.usefixtures("stages")
+@pytest.mark.parametrize("spoil", [lose_phase, break_sidecar, leave_dangling_link])
+def test_a_baseline_that_fails_is_said_and_the_visits_are_judged_without(spoil, followed_dir, tmp_path):
+    spoil(followed_dir / "sub-01" / "ses-pre" / "anat")
     study = run_study(plan_study(followed_dir, tmp_path / "out", OPTIONS), tmp_path / "out", OPTIONS)
     assert [visit.name for visit in study.failed] == ["sub-01_ses-pre"]
     notes = summary_of(tmp_path / "out", "d14")["catalogue"]["notes"]

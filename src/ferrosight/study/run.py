@@ -13,6 +13,7 @@ from ferrosight import __version__
 from ferrosight.errors import FerrosightError
 from ferrosight.io import (
     PetFile,
+    VisitFiles,
     find_pet_visits,
     output_path,
     read_visit,
@@ -358,7 +359,7 @@ def _describe_visit(planned: PlannedVisit, options: StudyOptions, n_cpus: int) -
         "inputs_sha256": hash_files(list_inputs(visit), visit.bids_dir),
         "is_baseline": choice.is_baseline,
         "baseline": None if choice.baseline is None else choice.baseline.name,
-        "baseline_sha256": {} if choice.baseline is None else hash_files(list_inputs(choice.baseline), visit.bids_dir),
+        "baseline_sha256": {} if choice.baseline is None else _hash_baseline(choice.baseline),
     }
     asked = {name: provenance[name] for name in provenance if name not in ("software", "settings", "n_cpus")}
     asked |= {
@@ -368,6 +369,14 @@ def _describe_visit(planned: PlannedVisit, options: StudyOptions, n_cpus: int) -
         "notes": [choice.note, planned.load.note],
     }
     return {**provenance, "fingerprint": hash_content(plain_value(asked))}
+
+
+def _hash_baseline(baseline: VisitFiles) -> dict[str, str]:
+    """Hashes of a baseline's files, or why they cannot be read: visits are judged without it then, and say so."""
+    try:
+        return hash_files(list_inputs(baseline), baseline.bids_dir)
+    except FerrosightError as error:
+        return {"unreadable": str(error)}
 
 
 def _recall_outcome(done: FinishedVisit, out_dir: Path) -> VisitOutcome:
