@@ -305,11 +305,19 @@ def report(rows: list[Row], seed: int) -> None:
         print_table({f"  {what}": value for what, value in residuals.items()})
     plot(rows)
     measured = {f"{name}, scans with anything accepted": s["scans with anything accepted"] for name, s in nulls.items()}
+    for what in ("point", "graft"):
+        measured |= {
+            f"{name}, scans with a {what} accepted": s[f"scans with a {what} accepted"]
+            for name, s in nulls.items()
+            if name == "veins"
+        }
     measured |= {f"{name}, accepted (each of d' = 10)": s["clusters accepted"] for name, s in lone.items()}
     measured |= {f"{what}, (fit - truth) / error": value for what, value in residuals.items()}
     details = [{"what": what, "measured": value} for what, value in measured.items()]
     shown = {f"nothing to find, {what}": value for what, value in measured.items() if what.split(",")[0] in nulls}
-    write_results("nulls", "uv run python benchmarks/nulls.py", shown, {"seed": seed, "rows": rows}, details)
+    write_results(
+        "nulls", f"uv run python benchmarks/nulls.py --seed {seed}", shown, {"seed": seed, "rows": rows}, details
+    )
 
 
 def pick(rows: list[Row], kind: str, n_clusters: int) -> list[Row]:
@@ -325,6 +333,7 @@ def summarise_null(rows: list[Row]) -> dict[str, str]:
         "accepted per scan": f"{np.mean([row['n_false'] for row in rows]):.3f}",
         "extended regions looked at, of all scans": str(sum(row["n_grafts"] for row in rows)),
         "scans with a graft accepted": share(sum(row["n_false_grafts"] > 0 for row in rows), len(rows)),
+        "scans with a point accepted": share(sum(row["n_false"] > row["n_false_grafts"] for row in rows), len(rows)),
     }
     for level in LEVELS:
         count = np.mean([sum(e <= level for e in row["expected_false"]) for row in rows])
