@@ -22,7 +22,9 @@ uptake = typer.Typer(name="uptake", help="Iron per cell, and its course.", no_ar
 
 @uptake.command()
 def micrographs(
-    images: Annotated[list[Path], typer.Argument(help="Micrographs (TIFF, MRC, JPEG, PNG), or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Micrographs (TIFF, MRC, DM3, DM4, JPEG, PNG), or folders of them.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for tables, overlays and masks.", metavar="DIR")],
     scale_nm_per_pixel: Annotated[
         float | None,
