@@ -240,6 +240,8 @@ class _Runner:
             every = list(plan_study(every[0].files.bids_dir, self.out_dir, self.options, subjects=[subject]))
         if not any(recall_visit(self.out_dir, visit.files) for visit in every):
             return None
+        # Not held any longer than following takes, however that ends.
+        measured, self.last = self.last, {}
         fingerprints: dict[str, str] = {}
         try:
             fingerprints = {visit.files.name: self._take_fingerprint(visit) for visit in every}
@@ -249,10 +251,9 @@ class _Runner:
                 self.out_dir,
                 self.options,
                 pet_poses=recall_poses(find_pet_visits(every[0].files.bids_dir, [subject]), self.out_dir),
-                measured=self.last,
+                measured=measured,
                 on_progress=self._name_progress(f"sub-{subject}"),
             )
-            self.last = {}
             if result is None:
                 return None
             outcomes = _recall_outcomes(every, self.out_dir, self.store)
