@@ -36,8 +36,7 @@ class SubjectLine:
 
     ``days`` (n_visits,) are NaN where unknown; ``totals`` holds a series per quantity that the subject has. ``state``
     is that of ``growth_state``; ``alarm`` and ``last_tested`` are visits, −1 for none. ``failures`` are visits (names)
-    with their reasons, PET scans after the others. ``pet`` are all
-    PET scans.
+    with their reasons, PET scans after the others. ``pet`` are all PET scans.
     """
 
     subject: str

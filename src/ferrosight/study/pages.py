@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from ferrosight.types import Rigid, Scan, Table
 from ferrosight.types.relapse import RelapseEvidence
 from ferrosight.types.schema import RELAPSE, TRACKS
 from ferrosight.types.story import Backdrop, LineageEvidence, PetCourse, PetVisit, StoryVisit, SubjectStory
+
+_Visit = TypeVar("_Visit", StoryVisit, PetVisit)
 
 #: A backdrop has at most so many pixels along an axis, and averages so many samples along the line of sight.
 _MAX_PIXELS, _MAX_SAMPLES = 240, 96
@@ -50,8 +52,7 @@ def tell_visits(outcomes: Iterable[Mapping[str, Any]], sessions: Iterable[Sessio
         scans.setdefault(outcome["session"] or "", []).append(outcome)
     told = {name: find_session(lines, name) or Session(name) for name in scans}
     visits = [_tell_visit(name, told[name], of_visit) for name, of_visit in scans.items()]
-    dated = iter(sorted((visit for visit in visits if math.isfinite(visit.day)), key=lambda visit: visit.day))
-    return tuple(next(dated) if math.isfinite(visit.day) else visit for visit in visits)
+    return _order_by_day(visits)
 
 
 def _tell_visit(name: str, line: Session, scans: Sequence[Mapping[str, Any]]) -> StoryVisit:
@@ -96,8 +97,13 @@ def tell_pet_visits(outcomes: Iterable[Mapping[str, Any]], sessions: Iterable[Se
                 math.nan if peak is None else float(peak),
             )
         )
-    dated = iter(sorted((scan for scan in scans if math.isfinite(scan.day)), key=lambda scan: scan.day))
-    return tuple(next(dated) if math.isfinite(scan.day) else scan for scan in scans)
+    return _order_by_day(scans)
+
+
+def _order_by_day(visits: Sequence[_Visit]) -> tuple[_Visit, ...]:
+    """In order of time; those without a day keep their place among the others."""
+    dated = iter(sorted((visit for visit in visits if math.isfinite(visit.day)), key=lambda visit: visit.day))
+    return tuple(next(dated) if math.isfinite(visit.day) else visit for visit in visits)
 
 
 def tell_lineages(evidence: RelapseEvidence, names: Sequence[Sequence[str]]) -> tuple[LineageEvidence, ...]:
