@@ -48,7 +48,7 @@ def draw_track(course: Course, track: Track, quantity: Quantity, limits: tuple[f
     axes = figure.add_axes((0.19, 0.19, 0.78, 0.77))
     style_axes(axes)
     axes.set(yscale="log", ylim=(low, high), xlabel=course.x_label, ylabel=label)
-    _limit_time(axes, course)
+    limit_time(axes, course)
     plain_log_ticks(axes, "y")
     # What replaced it holds its mass from then on.
     visits = [visit for visit in track.rows if visit < track.replaced and math.isfinite(course.x[visit])]
@@ -134,7 +134,7 @@ def draw_totals(course: Course, quantity: Quantity, name: str) -> str:
     axes.fill_between(x[bounded], low[bounded], high[bounded], color=BLUE, alpha=0.14, linewidth=0)
     axes.vlines(x[bounded], low[bounded], high[bounded], color=BLUE, linewidth=1.6)
     axes.plot(x, value, "o-", color=BLUE, linewidth=1.8, markersize=6)
-    _limit_time(axes, course)
+    limit_time(axes, course)
     _mark_unknown(axes, course, known)
     if positive:
         plain_log_ticks(axes, "y")
@@ -155,13 +155,14 @@ def _totals_alt(course: Course, quantity: Quantity, known: list[int]) -> str:
     return f"{quantity.words.capitalize()} of all tracks together. {'; '.join(told) or 'No total is known'}."
 
 
-def _limit_time(axes: Axes, course: Course) -> None:
+def limit_time(axes: Axes, course: Course) -> None:
     """An axis of time over all visits, failed ones included."""
     x = course.x[np.isfinite(course.x)]
     if x.size:
         pad = 0.04 * max(float(x.max() - x.min()), 1.0)
         axes.set_xlim(x.min() - pad, x.max() + pad)
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+    # A lone visit has a lone tick: fewer than two are allowed, or there would be parts of a visit.
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
 
 
 def _mark_unknown(axes: Axes, course: Course, known: Sequence[int]) -> None:
@@ -206,7 +207,7 @@ def draw_evidence(course: Course) -> str:
     if story.first_alarm >= 0:
         axes.plot(x[story.first_alarm], running[story.first_alarm], "o", markersize=13, markerfacecolor="none",
                   markeredgecolor=PURPLE, markeredgewidth=2.0, zorder=5)  # fmt: skip
-    _limit_time(axes, course)
+    limit_time(axes, course)
     drawn = [evidence, *(_floor(lineage.e_values) for lineage in story.lineages), np.array([3 * threshold, 0.5])]
     every = np.concatenate(drawn)
     every = every[np.isfinite(every)]

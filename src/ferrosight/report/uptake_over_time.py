@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ferrosight.report import numbers
 from ferrosight.report.course import Course, Track
+from ferrosight.report.story_charts import limit_time
 from ferrosight.report.svg import BLUE, MUTED, ORANGE, RULE, new_figure, style_axes, to_svg
 from ferrosight.report.template import Cell
 from ferrosight.types.story import PetCourse
@@ -88,10 +89,7 @@ def draw_uptake(course: Course, one: PetCourse, track: Track | None, name: str) 
             0.5, 0.5, "no cluster of MRI", transform=lower.transAxes, ha="center", va="center", color=MUTED, size=11
         )
     for axes in (upper, lower):
-        x = course.x[np.isfinite(course.x)]
-        pad = 0.06 * max(float(np.ptp(x)) if x.size else 0.0, 1.0)
-        axes.set_xlim((x.min() if x.size else 0.0) - pad, (x.max() if x.size else 1.0) + pad)
-        axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+        limit_time(axes, course)
     words = "; ".join(
         f"{course.when(k)}: {_show(one, k)}" for k in np.flatnonzero(np.isfinite(one.activity_bq)).tolist()
     )
