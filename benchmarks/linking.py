@@ -316,7 +316,7 @@ def plot_reliability(rows: list[dict[str, Any]], path: Path) -> None:
             bars.set_label(row["linker"])
         axis.set(xticks=range(3), xticklabels=["links", "splits", "merges"], ylim=(0, 1.08), ylabel="F1")
         axis.set_title(f"{density} density, {own[0]['n']} clusters at ten visits", fontsize=10)
-        axis.legend(loc="lower left", fontsize=8)
+        axis.legend(loc="upper right", fontsize=8)
     axes[2].plot([0, 1], [0, 1], color="0.7", lw=1)
     for row, marker in zip([r for r in judged if r["linker"] == "ferrosight"], "os", strict=True):
         said = [bin_["said"] for bin_ in row["reliability"]]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from _command import print_table, write_results
 from ferrosight.pet.noise import measure_noise
-from ferrosight.pet.screen import Screen, _matched_kernel, interpolate, screen_image, weigh
+from ferrosight.pet.screen import Screen, interpolate, match_kernel, screen_image, weigh
 from ferrosight.simulate import HotSphere, build_pet_spec, simulate_pet_scan
 from ferrosight.study.resources import limit_cpus
 from ferrosight.types import PetResponse
@@ -93,7 +93,7 @@ def measure_losses(rng: np.random.Generator, n_empty: int, n_full: int) -> Array
     images = [scan.average_frames().astype(np.float64) for scan in scans]
     noises = [measure_noise(image, voxel_mm, RESPONSE) for image in images]
     mean = np.mean(images, axis=0)
-    kernel = _matched_kernel(noises[0], voxel_mm, RESPONSE, 2.5, 0)
+    kernel = match_kernel(noises[0], voxel_mm, RESPONSE, 2.5, 0)
     empty = [
         Searched(image, screen_image(image, noise, voxel_mm, RESPONSE), weigh(image - mean, kernel))
         for image, noise in zip(images, noises, strict=True)

@@ -121,7 +121,7 @@ def _filter_image(
     radius_fwhm: float,
     n_background: int,
 ) -> Filtered:
-    kernel = _matched_kernel(noise, voxel_mm, response, radius_fwhm, n_background)
+    kernel = match_kernel(noise, voxel_mm, response, radius_fwhm, n_background)
     amplitude = weigh(image, kernel)
     # The window's voxels have noise of their own strengths: as much as each weighs.
     weights = kernel**2 / (kernel**2).sum()
@@ -204,7 +204,7 @@ def border_errors(shape: tuple[int, ...], kernel: Array, noise: PetNoise) -> Arr
     return out
 
 
-def _matched_kernel(
+def match_kernel(
     noise: PetNoise,
     voxel_mm: tuple[float, float, float],
     response: PetResponse,
