@@ -78,7 +78,7 @@ def _tell_births(rows: list[Row]) -> dict[str, str]:
     return {
         "nothing grows: visits with a new spurious lineage of expected_false ≤ 0.01": (
             f"{false_visits} of {visits}, {100 * false_visits / visits:.1f} % ({100 * low:.1f} to {100 * high:.1f}); "
-            f"declared at most {100 * declared:g} %, relapse.py simulates 1 %"
+            f"declared at most {100 * declared:g} %, relapse.py simulates 12 %"
         ),
         "nothing grows: spurious lineages at the first visit, later, later with expected_false ≤ 0.01": (
             f"{first}, {counts[False, False]}, {counts[False, True]} in {len(rows)} subjects"
@@ -93,22 +93,24 @@ def tell_errors(rows: list[Row]) -> dict[str, str]:
     """(Estimate − truth) over its stated error, of lineages after their birth, and of each visit's total."""
     tables = [table for row in rows for table in [_standardise(row)] if table.size]
     z = [line for table in tables for line in table]
+    mixed = [line for row in rows for line in _standardise(row, pure=False)]
     if not z:
         return {}
     after = np.concatenate([line[np.isfinite(line)] for line in z])
     births = _standardise_births(rows)
     totals = [_standardise_totals(row) for row in rows]
     total = np.concatenate([line[np.isfinite(line)] for line in totals])
-    about_mean = [line - np.nanmean(line) for line in z if np.isfinite(line).sum() > 2]
+    within, about_mean = _scatter(z)
     n_visits = max(len(line) for line in z)
-    within = np.concatenate([line[np.isfinite(line)] for line in about_mean]) if about_mean else np.zeros(1)
-    n_kept = sum(np.isfinite(line).sum() - 1 for line in about_mean)
     expected = -1 / max(n_visits - 1, 1)
     return {
         "errors of followed clusters, after birth": _describe(after) + "; " + _describe_assumed(),
         "errors of followed clusters, at birth (never evidence)": _describe(births),
+        "lineages that a vein or a bleed within reach is part of": (
+            f"{len(mixed)} beside {len(z)}; SD about their own means in stated errors {_scatter(mixed)[0]:.2f}"
+        ),
         "errors of followed clusters: SD about each lineage's own mean": (
-            f"{np.sqrt((within**2).sum() / max(n_kept, 1)):.2f} (what is the same at all visits is no growth)"
+            f"{within:.2f} (what is the same at all visits is no growth)"
         ),
         "errors of followed clusters, visit to visit: correlation": f"{_correlate(z):+.2f}; assumed 0",
         "errors of followed clusters, visit to visit, about the lineage's mean": (
@@ -121,15 +123,27 @@ def tell_errors(rows: list[Row]) -> dict[str, str]:
     }
 
 
+def _scatter(z: list[FloatArray]) -> tuple[float, list[FloatArray]]:
+    """SD of all lines about their own means, and the lines about them; NaN where no line has three values."""
+    about_mean = [line - np.nanmean(line) for line in z if np.isfinite(line).sum() > 2]
+    n = sum(int(np.isfinite(line).sum()) - 1 for line in about_mean)
+    return (float(np.sqrt(sum(np.nansum(line**2) for line in about_mean) / n)) if n else float("nan")), about_mean
+
+
 def _as_array(values: list[float | None]) -> FloatArray:
     return np.array([np.nan if value is None else value for value in values])
 
 
-def _standardise(row: Row) -> FloatArray:
-    """(n_true_lineages, n_visits), NaN up to the birth and after the end."""
+def _is_pure(one: Row) -> bool:
+    """Whether a lineage is of labelled clusters alone: what a vein or a bleed within reach adds has no known truth."""
+    return bool(one["bodies"]) and not one["n_other"]
+
+
+def _standardise(row: Row, pure: bool = True) -> FloatArray:
+    """(n_true_lineages, n_visits), NaN up to the birth and after the end, of pure lineages or of the others."""
     lines = []
     for one in row["lineages"]:
-        if one["bodies"]:
+        if one["bodies"] and _is_pure(one) == pure:
             line = (_as_array(one["values"]) - np.array(one["true"])) / _as_array(one["sds"])
             line[: one["birth"] + 1] = np.nan
             lines.append(line)
@@ -140,7 +154,7 @@ def _standardise_births(rows: list[Row]) -> FloatArray:
     found = []
     for row in rows:
         for one in row["lineages"]:
-            if one["bodies"] and one["values"][one["birth"]] is not None:
+            if _is_pure(one) and one["values"][one["birth"]] is not None:
                 birth = one["birth"]
                 found.append((one["values"][birth] - one["true"][birth]) / one["sds"][birth])
     return np.array(found)
@@ -150,7 +164,7 @@ def _standardise_totals(row: Row) -> FloatArray:
     """(n_visits,) of all true lineages that were born before."""
     errors, variances = np.zeros(len(row["days"])), np.zeros(len(row["days"]))
     for one in row["lineages"]:
-        if not one["bodies"]:
+        if not _is_pure(one):
             continue
         values, sds = _as_array(one["values"]), _as_array(one["sds"])
         use = np.isfinite(values) & (np.arange(len(values)) > one["birth"])
@@ -216,7 +230,7 @@ def _relative_errors(row: Row) -> list[FloatArray]:
     """Estimate over truth, about the lineage's mean, of true lineages after their birth that are 5 errors strong."""
     found = []
     for one in row["lineages"]:
-        if not one["bodies"]:
+        if not _is_pure(one):
             continue
         true, values, sds = np.array(one["true"]), _as_array(one["values"]), _as_array(one["sds"])
         line = np.where((np.arange(len(true)) > one["birth"]) & (true > 5 * sds), values / true, np.nan)
@@ -231,7 +245,7 @@ def _tell_noise(rows: list[Row]) -> str:
         float(sd) / row["plan_sd"]
         for row in rows
         for one in row["lineages"]
-        if one["bodies"]
+        if _is_pure(one)
         for sd in one["sds"][one["birth"] + 1 :]
         if sd is not None
     ]

@@ -179,6 +179,7 @@ def measure_subject(
         rows.append(
             {
                 "bodies": bodies,
+                "n_other": sum(whose[name] < 0 for name in names),
                 "birth": birth,
                 "surely": bool(_surely_new(followed, names, birth)),
                 "values": _plain(traced.values[number]),

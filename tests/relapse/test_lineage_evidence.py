@@ -19,8 +19,8 @@ COURSES = {
 }
 
 
-def follow(course, n, rng, n_visits=22, tails="normal", sd=1.0, factor_sd=0.0, stated=1.0, stated_factor=None):
-    """log e-values (n, n_visits) of lineages born at the first visit."""
+def follow(course, n, rng, n_visits=22, tails="normal", sd=1.0, factor_sd=0.0, stated=1.0, stated_factor=None, birth=0):
+    """log e-values (n, n_visits) of lineages born at one visit."""
     t = np.arange(n_visits, dtype=float)
     noise = rng.standard_normal((n, n_visits))
     if tails == "t4":
@@ -31,7 +31,7 @@ def follow(course, n, rng, n_visits=22, tails="normal", sd=1.0, factor_sd=0.0, s
         values,
         np.full(values.shape, stated),
         t,
-        np.zeros(n, dtype=np.int64),
+        np.full(n, birth),
         factor_sd if stated_factor is None else stated_factor,
         SHARE,
         Bets(),
@@ -40,9 +40,10 @@ def follow(course, n, rng, n_visits=22, tails="normal", sd=1.0, factor_sd=0.0, s
 
 @pytest.mark.parametrize("course", COURSES.values(), ids=COURSES)
 @pytest.mark.parametrize("tails", ["normal", "t4"])
-def test_the_expectation_never_exceeds_one_whatever_falls(course, tails):
+@pytest.mark.parametrize("birth", [0, 2])
+def test_the_expectation_never_exceeds_one_whatever_falls(course, tails, birth):
     n = 4000
-    e = np.exp(follow(course, n, np.random.default_rng(6), tails=tails))
+    e = np.exp(follow(course, n, np.random.default_rng(6), tails=tails, birth=birth))
     mean, error = e.mean(axis=0), e.std(axis=0) / np.sqrt(n)
     assert (mean <= 1 + 3 * error).all()
     assert np.mean(e.max(axis=1) >= 20) <= 0.05
@@ -122,6 +123,17 @@ def test_growth_is_called_within_a_few_visits(doubling, most):
     assert np.mean(delay <= 0) < 0.02
 
 
+def test_what_is_born_late_and_grows_is_called_sooner():
+    """The same growth, seen from the first scan on or from the second."""
+    course = lambda t: 12 * 2.0**t  # noqa: E731
+    first, late = (
+        (follow(course, 300, np.random.default_rng(13), 12, stated=1.3, birth=birth) >= np.log(25)).argmax(axis=1)
+        - birth
+        for birth in (0, 1)
+    )
+    assert np.mean(late) < np.mean(first) - 0.3
+
+
 def test_regrowth_after_treatment_is_called_long_before_the_old_level_is_back():
     """The null never rises again: the nadir counts, not the beginning."""
     course = lambda t: np.where(t < 6, 100 * 0.4**t, 100 * 0.4**6 * 2.0 ** (t - 6))  # noqa: E731
@@ -140,7 +152,8 @@ def test_a_grid_of_levels_never_gives_more_than_a_finer_one(course):
     grown = np.where(np.arange(n)[:, None] % 2, 2.0 ** (np.maximum(t - 8, 0) / 3), 1.0)
     values = COURSES[course](t) * grown + rng.standard_normal((n, n_visits))
     steps = np.exp2(np.ones(n_visits)[None] / np.array([1.0, 2.0, 4.0])[:, None])
-    common = (np.ones_like(values), np.zeros(n, dtype=np.int64), steps, 0.05, np.array([0.02, 0.02, 0.06]))
+    onset = np.where(np.arange(n)[:, None] % 3, [0.02, 0.02, 0.06], [0.2, 0.2, 0.2])
+    common = (np.ones_like(values), np.zeros(n, dtype=np.int64), steps, 0.05, onset)
     table = tabulate_log_normaliser(SHARE)
     coarse = _trace_all(values, *common, table, LEVEL_STEP)
     fine = _trace_all(values, *common, table, 0.04)

@@ -97,7 +97,7 @@ def test_a_subject_without_clusters_is_calm():
         {"factor_sd": 0.2},
         {"carry_over": 0.3},
         {"n_hidden": 3},
-        {"false_per_visit": 0.01},
+        {"false_per_visit": 0.12},
         {"registration": True},
         {"swap_near": 0.1, "swap_far": 0.005},
     ],

@@ -33,12 +33,16 @@ class Bets:
 
     ``doubling_visits`` are doubling times in typical intervals between visits, with their ``shares`` of the stake;
     slow growth, which is harder to see, has more. ``onset_chance`` is the prior chance that growth begins at the first
-    visit; it falls with every visit after it, so that late growth is still bet on.
+    visit; it falls with every visit after it, so that late growth is still bet on. What was born after the first scan
+    has ``late_shares`` and ``late_onset_chance``: most of it was found because it grows already. Chosen on simulated
+    growth.
     """
 
     doubling_visits: tuple[float, ...] = (1.0, 2.0, 4.0)
     shares: tuple[float, ...] = (0.2, 0.2, 0.6)
     onset_chance: float = 0.1
+    late_shares: tuple[float, ...] = (0.34, 0.33, 0.33)
+    late_onset_chance: float = 0.6
 
 
 def trace_growth(
@@ -76,7 +80,8 @@ def trace_growth(
     typical = float(np.median(gaps[1:])) if len(gaps) > 1 else 1.0
     steps = np.exp2(gaps[None, :] / (typical * np.asarray(bets.doubling_visits)[:, None]))
     table = tabulate_log_normaliser(outlier_share)
-    onset = bets.onset_chance * np.asarray(bets.shares)
+    early, late = bets.onset_chance * np.asarray(bets.shares), bets.late_onset_chance * np.asarray(bets.late_shares)
+    onset = np.where(np.asarray(births)[:, None] > 0, late, early)
     return _trace_all(values, sds, births, steps, factor_sd, onset, table, LEVEL_STEP)
 
 
@@ -96,8 +101,8 @@ def _trace_all(
     paths = np.empty((MAX_LEVELS, 2 + steps.shape[0] * (N_AGES + 1)))
     for lineage in range(values.shape[0]):
         _trace_one(
-            values[lineage], sds[lineage], births[lineage], steps, factor_sd, onset, table, level_step, levels,
-            paths, logs[lineage],
+            values[lineage], sds[lineage], births[lineage], steps, factor_sd, onset[lineage], table, level_step,
+            levels, paths, logs[lineage],
         )  # fmt: skip
     return logs
 

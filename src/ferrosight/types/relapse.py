@@ -135,7 +135,7 @@ class StudyDesign:
     test_retest: tuple[float, int] | None = None
     sd_factor_max: float | None = None
     outlier_share: float = 0.002
-    false_births_per_visit_max: float = 0.02
+    false_births_per_visit_max: float = 0.2
     hidden_clusters_max: int | None = None
     link_reach_mm: float = 0.5
 
