@@ -112,10 +112,12 @@ def _chance_of_more(t: Array, truths: Array, value: Array, err: Array, rel_sd: A
     log_var = np.log1p(rel_sd**2)[:, None]
     log_sd = np.sqrt(np.maximum(log_var, 1e-18))
     over_noise = ndtr((_log(t[:, None]) - _log(truths) - log_var / 2) / log_sd)
-    factored = t[:, None] * np.exp(log_sd * _NODES - log_var / 2)
-    reached = np.array([np.interp(x, known, _NODES) for x, known in zip(factored, truths, strict=True)])
-    over_factor = ndtr(reached.reshape(factored.shape))
-    return np.asarray(np.where(log_sd * value[:, None] > err[:, None], over_noise, over_factor) @ _WEIGHTS)
+    chance = over_noise @ _WEIGHTS
+    narrow = np.flatnonzero(log_sd[:, 0] * value <= err)
+    factored = t[narrow, None] * np.exp(log_sd[narrow] * _NODES - log_var[narrow] / 2)
+    for row, x in zip(narrow, factored, strict=True):
+        chance[row] = ndtr(np.interp(x, truths[row], _NODES)) @ _WEIGHTS
+    return np.asarray(chance)
 
 
 def _log(x: Array) -> Array:
