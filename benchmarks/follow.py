@@ -47,7 +47,12 @@ DAYS = {"pre": -7.0, "d00": 0.0, "d07": 7.0, "d14": 14.0}
 N_CLUSTERS, IRON_PG, APART_MM = 10, (0.4, 10.0), 0.5
 MOTION_MM, KEPT, SPREAD, GOES = 0.02, 0.85, 0.1, 0.2
 TURN_DEG, SHIFT_MM, SAME_MM = 3.0, 0.1, 0.25
-WHAT = {"detected": "where detected", "missed": "there, not detected", "absent": "not there"}
+WHAT = {
+    "where detected": {"detected"},
+    "where not detected": {"missed", "absent"},
+    "there, not detected": {"missed"},
+    "not there": {"absent"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,8 +260,8 @@ def tell(rows: list[dict[str, Any]], counts: Counter[str], n: int, seed: int, wa
     """Print and write what was found."""
     shown: dict[str, str] = {}
     details: list[dict[str, str]] = []
-    for kind, where in WHAT.items():
-        own = [row for row in rows if row["kind"] == kind and row["has_value"]]
+    for where, kinds in WHAT.items():
+        own = [row for row in rows if row["kind"] in kinds and row["has_value"]]
         shown[f"followed subjects, {where}: 95 % intervals of the moment that hold"] = share([r["moment"] for r in own])
         about = {
             "95 % intervals of iron that hold": share([r["iron"] for r in own]),
