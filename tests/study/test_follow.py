@@ -68,7 +68,7 @@ def follow_these(monkeypatch: pytest.MonkeyPatch, catalogue: Catalogue, scan: Sc
         def survey(visit: VisitToFollow, config: Config) -> object:
             found = FoundAs(GRID, np.full(GRID.shape, 2e-13, np.float32), 0.9, 6.5)
             image = dataclasses.make_dataclass("Image", ["session", "b0_direction"])(visit.session, (0.0, 0.0, 1.0))
-            return follow._Survey(image, found, 7.0, (0.004,))
+            return follow._Survey(image, found, {}, 7.0, (0.004,))
 
         def register(images: list[Any], *_: Any, **__: Any) -> SubjectSpace:
             pose = Rigid.from_twist([0.1, 0.0, 0.0, 0.0, 0.0, 0.0]).with_covariance(EXACT)

@@ -38,6 +38,8 @@ Mask = NDArray[np.bool_]
 _POINT_EXPLAINS = 0.9
 #: The region is taken this much wider than seen, voxels; points within so many more are parts of the graft.
 _GROWN, _NEAR = 1, 2
+#: A point so many voxels from a region is a part of it.
+INSIDE_VOXELS = _GROWN + _NEAR
 #: The window reaches so many of the region's widths beyond it, in voxels between these.
 _MARGIN, _LEAST_MARGIN, _MOST_MARGIN = 0.9, 5, 10
 #: Windows of more voxels are not inverted, which would take gigabytes and minutes: their regions are no grafts, but
@@ -359,7 +361,7 @@ def _find_middle(region: Region) -> FloatArray:
 
 def _reject_inside(catalogue: Catalogue, held: list[Region], shape: tuple[int, ...]) -> Table:
     """The clusters table with every candidate inside one of the accepted regions rejected for it."""
-    wide = ndimage.binary_dilation(mark_regions(held, shape), iterations=_GROWN + _NEAR)
+    wide = ndimage.binary_dilation(mark_regions(held, shape), iterations=INSIDE_VOXELS)
     x, y, z = (slice(0, n) for n in shape)
     inside = _are_inside(wide, (x, y, z), catalogue)
     clusters = catalogue.clusters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,10 @@ from ferrosight.clusters import measure_at
 from ferrosight.errors import InputError
 from ferrosight.field import measure_field
 from ferrosight.link import link_detections, place_tracks
+from ferrosight.quantify import GraftRegion
 from ferrosight.register import build_visit_image, register_visits
 from ferrosight.study.follow_detections import FoundAs, LabelledVisit, gather_detections, list_linked, map_found
+from ferrosight.study.follow_grafts import Grafts, find_grafts, force_regions, pick_region, set_pieces_apart
 from ferrosight.study.follow_rows import SeenVisit, find_spans, tabulate_tracks
 from ferrosight.types import (
     Calibration,
@@ -134,7 +136,10 @@ def follow_subject(
         for visit, pose, survey in zip(ordered, poses, surveyed, strict=True)
     ]
     facts = tuple(_state_facts(one, survey) for one, survey in zip(seen, surveyed, strict=True))
+    grafts = [survey.grafts for survey in surveyed]
     del surveyed
+    seen, said = set_pieces_apart(seen, grafts)
+    notes += said
     registered = [number for number, pose in enumerate(poses) if pose is not None]
     detections = gather_detections([_as_labelled(seen[n], linked_days[n]) for n in registered], config)
     track_set = _link(detections, [seen[n] for n in registered], config)
@@ -153,7 +158,13 @@ def follow_subject(
                 "was found; state it with --phase-sign."
             )
             continue
-        forced[number] = _force(ordered[number], seen[number], places, rows, column, config)
+        known = [grafts[n] for n in registered]
+        picked = {
+            int(at): pick_region(places.detection[row], column, detections.cluster_ids, known)
+            for at, row in enumerate(rows)
+        }
+        regions = {at: (_pose(seen[registered[one[0]]]), one[1]) for at, one in picked.items() if one is not None}
+        forced[number] = _force(ordered[number], seen[number], places, rows, column, regions, config)
     for note in notes:
         _LOG.info("%s", note)
     tracks = tabulate_tracks(seen, registered, detections, track_set, places, forced, config)
@@ -194,6 +205,7 @@ class _Survey:
 
     image: VisitImage
     found: FoundAs
+    grafts: Grafts
     b0_t: float
     echo_times_s: tuple[float, ...]
 
@@ -202,7 +214,8 @@ def _survey(visit: VisitToFollow, config: Config) -> _Survey:
     scan, field_map = _measure(visit, config)
     image = build_visit_image(dataclasses.replace(scan, session=visit.session), field_map, visit.catalogue.clusters)
     times = tuple(float(time) for time in scan.echo_times_s)
-    return _Survey(image, map_found(scan, field_map, config), scan.b0_t, times)
+    grafts = {} if visit.is_baseline else find_grafts(visit.catalogue, scan, field_map, config)
+    return _Survey(image, map_found(scan, field_map, config), grafts, scan.b0_t, times)
 
 
 def _measure(visit: VisitToFollow, config: Config) -> tuple[Scan, FieldMap]:
@@ -274,15 +287,18 @@ def _force(
     places: TrackPlaces,
     rows: NDArray[np.int64],
     column: int,
+    regions: Mapping[int, tuple[Rigid, GraftRegion]],
     config: Config,
 ) -> Table:
-    """What the scan holds at the places of the tracks ``rows`` (schema FORCED)."""
-    assert seen.to_subject is not None
+    """What the scan holds at the places of the tracks ``rows`` (schema FORCED).
+
+    ``regions`` are those of grafts among them, each with its visit's motion to the subject's space.
+    """
     scan, field_map = _measure(visit, config)
-    back = seen.to_subject.inverse()
+    back = _pose(seen).inverse()
     where = places.position_mm[rows, column]
     spread = back.carry_covariance(where, places.covariance_mm2[rows, column])
-    return measure_at(
+    points = measure_at(
         scan,
         field_map,
         back.apply(where),
@@ -290,3 +306,11 @@ def _force(
         catalogue=visit.catalogue,
         positions_mm_err=np.sqrt(np.einsum("naa->na", spread)),
     )
+    carried = {row: (back.after(pose), region) for row, (pose, region) in regions.items()}
+    return force_regions(points, carried, scan, field_map, visit.catalogue, config)
+
+
+def _pose(visit: SeenVisit) -> Rigid:
+    """Where a registered visit lies in the subject's space."""
+    assert visit.to_subject is not None
+    return visit.to_subject
