@@ -128,6 +128,7 @@ def judge_sources(
     shapes, covariance = _test_shapes(scan, point_spread, found, rows, significant[rows], cylinder[rows])
     correlation = correct_for_correlation(found.data, sources.pick(rows), found.neighbours, found.own[rows], noise)
     covariance, disagree = _inflate(sources.pick(rows), covariance, correlation, shapes)
+    covariance = covariance + found.between[rows]
     flags = _add_remarks(sources.pick(rows), flags[rows], covariance, shapes, disagree, len(found.data.voxels))
     with np.errstate(invalid="ignore", divide="ignore"):
         inflation = np.sqrt(covariance[:, 0, 0] / sources.covariance[rows, 0, 0])

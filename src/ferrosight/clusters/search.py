@@ -58,10 +58,11 @@ class SearchResult:
 
     ``sources`` of all classes, and their ``score`` (n,) whitened by the structure of the scan's field;
     ``neighbours`` drawn from those that explain their surroundings, ``own`` (n,) each source's row among them (-1:
-    none); ``neighbour_spread`` (n,) what errors of their models add to each source's score; ``lowered`` (n,) by how
-    much another point spread lowers its χ²; ``residual_map`` (pattern, x, y, z) the screening map once the strong
-    ones were explained; ``n_places`` how many places were fitted; ``data`` with its model error learnt,
-    ``structure`` what the scores are whitened by.
+    none); ``neighbour_spread`` (n,) what errors of their models add to each source's score; ``between`` (n, 4, 4)
+    what the choice of the point spread adds to the covariance of (q, shift), ``lowered`` (n,) by how much it lowered
+    χ²; ``residual_map`` (pattern, x, y, z) the screening map once the strong ones were explained; ``n_places`` how
+    many places were fitted;
+    ``data`` with its model error learnt, ``structure`` what the scores are whitened by.
     """
 
     sources: Sources
@@ -69,6 +70,7 @@ class SearchResult:
     neighbours: Neighbours
     own: NDArray[np.int64]
     neighbour_spread: NDArray[np.float64]
+    between: NDArray[np.float64]
     lowered: NDArray[np.float64]
     residual_map: NDArray[np.float32]
     n_places: int
@@ -137,6 +139,7 @@ def search_sources(
         neighbours,
         own,
         spread,
+        refit.between,
         refit.lowered,
         evidence,
         n_places,

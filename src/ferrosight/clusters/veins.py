@@ -78,8 +78,8 @@ def compare_cylinders(
     The second counts only if with that cylinder there the point is no longer needed; it is then told of the row.
 
     ``own`` (n,) is each source's own row among the neighbours, -1 where it is not one of them;
-    ``b0_in_array`` (3,) is B0's unit vector along the array's axes; ``lowered`` (n,) is by how
-    much another point spread than the data's lowers a point's χ². Below 0 a vein fits better; NaN where
+    ``b0_in_array`` (3,) is B0's unit vector along the array's axes; ``lowered`` (n,) is above 0 where
+    a point's χ² is that of a fit under another point spread than the data's. Below 0 a vein fits better; NaN where
     the source was not fitted. The cylinder has three free parameters more than the point.
     """
     delta, along = np.full(len(sources), np.nan), np.full((len(sources), 3), np.nan)
@@ -96,6 +96,7 @@ def compare_cylinders(
                 some.centres,
                 some.shifts,
                 some.q,
+                some.chi2,
                 elsewhere[rows],
                 some.steps,
             ),
@@ -299,7 +300,7 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
     """Fill ``delta`` (n,) for every source, and ``along`` (n, 3) with a vein's axis where that stands for a row."""
     signal, weights = volumes
     block_centres, blocks = neighbours[:2]
-    own, centres, shifts, q, lowered, steps = rows
+    own, centres, shifts, q, fitted, lowered, steps = rows
     voxels, basis = window
     edges = table[2]
     n = len(voxels)
@@ -320,9 +321,11 @@ def _compare_many(volumes, model_error, neighbours, rows, ratios, table, window,
         alone = weight.copy()
         discount_neighbours(data, other, model_error, weight)
         point = measure_chi2(data, other, weight, ratios, table, voxels, basis, q[f], shifts[f])
-        # A cylinder has to beat the point under the point spread that suits it best.
-        better = lowered[f]
-        point -= better
+        # What was fitted best under another point spread than that of the data is not as good as that here.
+        better = 0.0
+        if lowered[f] > 0.0 and fitted[f] < point:
+            better = point - fitted[f]
+            point = fitted[f]
         if point <= 0.0:
             continue
         nothing = measure_chi2(data, other, weight, ratios, table, voxels, basis, 0.0, shifts[f])
