@@ -166,12 +166,12 @@ def _draw_places(spec: ScanSpec, n: int, rng: np.random.Generator) -> list[Float
             continue
         if any(np.linalg.norm(spot - other) < _APART * edge for other in places):
             continue
-        if all(_measure_gap(source, spot) > _CLEAR * edge for source in spec.sources):
+        if all(measure_gap(source, spot) > _CLEAR * edge for source in spec.sources):
             places.append(spot)
     raise SystemExit(f"no room for {n} clusters in {spec.shape}.")
 
 
-def _measure_gap(source: Source, spot: FloatArray) -> float:
+def measure_gap(source: Source, spot: FloatArray) -> float:
     """From a place to a source's surface, mm."""
     if isinstance(source, Vein):
         start, end = np.array(source.start_mm), np.array(source.end_mm)

@@ -3,10 +3,10 @@
     uv run python benchmarks/graft_studies.py [--seed N] [--subjects 6] [--jobs 2] [--full]
 
 Simulated subjects of the preset ``mouse-brain-9t``, its field of view cut to 5.6 x 5.6 x 3.6 mm, with veins, bleeds and
-what else it holds, each visit in a posture of its own. Two grafts of 150 to 800 cells, scattered one by one in an
-ellipsoid, each cell with its own load; cells die with half-lives of 7 to 40 days and take their iron with them. A
-baseline scan, then days 0, 7, 14 and 28. The label's magnetisation and the batch's mean load are drawn once per
-subject, with the spread that the analysis is told.
+what else it holds, each visit in a posture of its own. Two grafts of 150 to 800 cells, clear of all that, scattered one
+by one in an ellipsoid as densely as the preset's own graft, each cell with its own load; cells die with half-lives of 7
+to 40 days and take their iron with them. A baseline scan, then days 0, 7, 14 and 28. The label's magnetisation and the
+batch's mean load are drawn once per subject, with the spread that the analysis is told.
 
 Scans go through BIDS and `run`'s own functions. A track belongs to a graft if most of its sightings lie within 0.75 mm
 of its middle; where a graft has several tracks at a visit their cells are added, and their intervals'
@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from _command import print_table, write_results
+from _relapse_subjects import measure_gap
 from ferrosight.io import Participant, Session, read_table, write_scan, write_study
 from ferrosight.numerics.intervals import binomial_interval
 from ferrosight.physics.labels import get_label
@@ -50,8 +51,11 @@ LOAD = IronPerCell(PRESET.content.iron_per_cell_pg, 0.34, "a spread of 17 % betw
 FEW_CELLS = 350
 DAYS = {"pre": -7.0, "d00": 0.0, "d07": 7.0, "d14": 14.0, "d28": 28.0}
 N_GRAFTS, N_CELLS, HALF_LIFE_DAYS = 2, (150, 800), (7.0, 40.0)
-HALF_AXES_UM = ((300.0, 450.0), (200.0, 300.0), (150.0, 250.0))
-APART_MM, DEEP_MM, NEAR_MM = 1.5, 0.6, 0.3
+#: Each half axis of the preset's graft varies by so much (uniform), all with the cube root of the cells.
+(PRESET_CELLS, PRESET_AXES_UM), AXES_VARY = PRESET.content.grafts[0], 0.2
+#: How far grafts' middles lie from each other, below the tissue's surface and from what is not labelled; and from a
+#: track that is theirs.
+APART_MM, DEEP_MM, CLEAR_MM, NEAR_MM = 1.5, 0.6, 0.7, 0.75
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +141,7 @@ def draw_tissue(seed: int) -> ScanSpec:
 
 
 def draw_grafts(spec: ScanSpec, rng: np.random.Generator) -> list[Graft]:
-    """Grafts deep in tissue and apart from each other; what else lies there is where it is."""
+    """Grafts deep in tissue, apart from each other and from what is not labelled."""
     grafts: list[Graft] = []
     for _ in range(100_000):
         if len(grafts) == N_GRAFTS:
@@ -148,9 +152,12 @@ def draw_grafts(spec: ScanSpec, rng: np.random.Generator) -> list[Graft]:
         spot = spec.grid.to_mm(ijk)
         if any(np.linalg.norm(spot - np.array(other.place_mm)) < APART_MM for other in grafts):
             continue
+        if any(measure_gap(source, spot) < CLEAR_MM for source in spec.sources):
+            continue
         x, y, z = (float(one) for one in spot)
-        a, b, c = (float(rng.uniform(*ends)) for ends in HALF_AXES_UM)
         n, half_life = (float(np.exp(rng.uniform(*np.log(ends)))) for ends in (N_CELLS, HALF_LIFE_DAYS))
+        scale = np.cbrt(n / PRESET_CELLS) * rng.uniform(1 - AXES_VARY, 1 + AXES_VARY, 3)
+        a, b, c = (float(one) for one in scale * PRESET_AXES_UM)
         grafts.append(Graft((x, y, z), round(n), (a, b, c), half_life))
     raise SystemExit(f"no room for {N_GRAFTS} grafts in {spec.shape}.")
 
@@ -198,7 +205,7 @@ def find_owner(own: Any, out: Path, subject: str, truths: dict[str, Table]) -> i
         truth = truths[line.session_id]
         far = [float(np.linalg.norm(place_of(truth, k) - here)) for k in range(len(truth))]
         nearest = int(np.argmin(far)) if far else -1
-        near = nearest >= 0 and far[nearest] < NEAR_MM + max(HALF_AXES_UM[0]) * 1e-3
+        near = nearest >= 0 and far[nearest] < NEAR_MM
         votes[int(str(truth["object_id"][nearest]).rsplit("-", 1)[1]) - 1 if near else -1] += 1
     return votes.most_common(1)[0][0] if votes else -1
 

@@ -126,28 +126,40 @@ def test_scores_are_those_of_the_best_fit(workshop: Any) -> None:
 def test_a_point_spread_is_as_likely_as_the_other_sources_make_it() -> None:
     """Nineteen sources that are surely of the second fit's kind, and one of which both fits say the same."""
     gains = np.array([[100.0] * 20, [160.0] * 19 + [100.0]])
-    weights = weigh_fits(gains, np.zeros((2, 20)), 0)
+    weights = weigh_fits(gains, np.zeros((2, 20)), np.ones(20), 0)
     np.testing.assert_allclose(weights.sum(axis=0), 1.0)
     assert weights[1, 19] == pytest.approx((19 + _PRIOR_OTHER) / (20 + _PRIOR_OTHER), rel=1e-6)
     # As many strong ones of the first kind make it even; a larger volume counts as much as a larger likelihood.
-    even = weigh_fits(gains, np.zeros((2, 20)), 18)
+    even = weigh_fits(gains, np.zeros((2, 20)), np.ones(20), 18)
     assert even[1, 19] == pytest.approx(0.5, abs=0.001)
-    wide = weigh_fits(gains, np.array([np.full(20, np.log(3.0)), np.zeros(20)]), 18)
+    wide = weigh_fits(gains, np.array([np.full(20, np.log(3.0)), np.zeros(20)]), np.ones(20), 18)
     assert wide[0, 19] == pytest.approx(0.75, abs=0.001)
 
 
 def test_no_source_speaks_for_itself_and_weak_ones_for_none() -> None:
-    alone = weigh_fits(np.array([[100.0], [104.0]]), np.zeros((2, 1)), 0)
+    alone = weigh_fits(np.array([[100.0], [104.0]]), np.zeros((2, 1)), np.ones(1), 0)
     odds = np.exp(2.0) * _PRIOR_OTHER
     assert alone[1, 0] == pytest.approx(odds / (1 + odds))
-    weak = weigh_fits(np.array([[20.0] * 30, [30.0] * 30]), np.zeros((2, 30)), 0)
+    weak = weigh_fits(np.array([[20.0] * 30, [30.0] * 30]), np.zeros((2, 30)), np.ones(30), 0)
     np.testing.assert_allclose(weak[1], np.exp(5.0) * _PRIOR_OTHER / (1 + np.exp(5.0) * _PRIOR_OTHER))
 
 
 def test_a_fit_that_failed_has_no_weight() -> None:
     gains = np.array([[-np.inf, -np.inf], [50.0, -np.inf]])
-    weights = weigh_fits(gains, np.zeros((2, 2)), 3)
+    weights = weigh_fits(gains, np.zeros((2, 2)), np.ones(2), 3)
     np.testing.assert_array_equal(weights, [[0, 0], [1, 0]])
+
+
+def test_where_tissue_is_left_the_scans_own_point_spread_stands() -> None:
+    """It neither takes another fit nor votes for one; where its own failed, it takes what there is."""
+    gains = np.array([[100.0] * 20 + [-np.inf], [160.0] * 20 + [50.0]])
+    rough = np.full(21, 3.0)
+    weights = weigh_fits(gains, np.zeros((2, 21)), rough, 0)
+    np.testing.assert_array_equal(weights[0], [1.0] * 20 + [0.0])
+    one_clear = np.where(np.arange(21) == 0, 1.0, 3.0)
+    alone = weigh_fits(np.where(np.arange(21) == 0, [[100.0], [104.0]], gains), np.zeros((2, 21)), one_clear, 0)
+    odds = np.exp(2.0) * _PRIOR_OTHER
+    assert alone[1, 0] == pytest.approx(odds / (1 + odds))
 
 
 @pytest.mark.slow

@@ -8,7 +8,8 @@ Which fit's moment and place stand is another question, because noise alone lets
 averaged over the voxel, a source at a voxel's corner is nearly hidden and may be three times as strong. Each fit
 is therefore weighed by its evidence: its likelihood, times the volume of places and strengths for which that holds
 (Laplace's integral), times how common its point spread is among the scan's other sources. By how much the fits
-disagree, each with its weight, is part of the error.
+disagree, each with its weight, is part of the error. A likelihood says that only where noise is what is left: where
+tissue leaves more, a source keeps the scan's own point spread, and does not speak for others.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ REFIT_LEVELS = slice(0, int(np.searchsorted(q_levels(), 3 * WEAK_Q)) + 2)
 _PRIOR_OTHER = 0.02
 #: Sources of this score say which point spreads are common, in so many rounds.
 _TELLING, _ROUNDS = 6.0, 20
+#: Where more than so many times the noise's variance is left beside a source, its likelihoods say nothing of point
+#: spreads: structure decides, by far more than noise would.
+_MOST_MISFIT = 2.0
 #: Fits that end farther apart than this (voxels) are not of one source.
 _SAME_SOURCE = 1.0
 
@@ -84,7 +88,9 @@ def refit_weak(
     best = np.argmax(gains, axis=0)
     rows = np.arange(len(weak))
     score[weak] = np.array(scores)[best, rows]
-    weights = weigh_fits(gains, np.stack([_log_volume(fit) for fit in fits]), len(strong))
+    misfits = np.array([np.where(np.isfinite(gain), fit.misfit, np.inf) for gain, fit in zip(gains, fits, strict=True)])
+    least_misfit = np.nan_to_num(misfits, nan=np.inf).min(axis=0)
+    weights = weigh_fits(gains, np.stack([_log_volume(fit) for fit in fits]), least_misfit, len(strong))
     stands = np.argmax(weights, axis=0)
     chosen = _choose(fits, stands)
     between[weak] = _spread_between(fits, weights, chosen)
@@ -94,7 +100,9 @@ def refit_weak(
     return Refit(_put(sources, weak, chosen), score, between, lowered)
 
 
-def weigh_fits(gains: NDArray[np.float64], log_volumes: NDArray[np.float64], n_of_first: int) -> NDArray[np.float64]:
+def weigh_fits(
+    gains: NDArray[np.float64], log_volumes: NDArray[np.float64], misfit: NDArray[np.float64], n_of_first: int
+) -> NDArray[np.float64]:
     """Chance (fit, n) of each fit of each source, summing to one where any fit is known.
 
     Parameters
@@ -103,6 +111,8 @@ def weigh_fits(gains: NDArray[np.float64], log_volumes: NDArray[np.float64], n_o
         What each takes off χ², at its misfit; -inf where it is none.
     log_volumes : (fit, n)
         ln √det of each fit's covariance.
+    misfit : (n,)
+        What the best of the fits leaves, in units of the noise's variance.
     n_of_first
         Sources known to have the first fit's point spread.
 
@@ -113,12 +123,14 @@ def weigh_fits(gains: NDArray[np.float64], log_volumes: NDArray[np.float64], n_o
     """
     with np.errstate(invalid="ignore"):
         evidence = np.where(np.isfinite(gains) & np.isfinite(log_volumes), gains / 2 + log_volumes, -np.inf)
+    clear = misfit <= _MOST_MISFIT
+    evidence[1:, np.isfinite(evidence[0]) & ~clear] = -np.inf
     known = np.isfinite(evidence).any(axis=0)
     top = np.where(known, evidence.max(axis=0), 0.0)
     likelihood = np.exp(evidence - top)
     prior = np.full((len(gains), 1), _PRIOR_OTHER)
     prior[0] = 1.0 + n_of_first
-    telling = known & (gains.max(axis=0) >= _TELLING**2)
+    telling = known & clear & (gains.max(axis=0) >= _TELLING**2)
     weights = np.zeros_like(likelihood)
     for _ in range(_ROUNDS):
         spoken = weights * telling
