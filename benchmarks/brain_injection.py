@@ -131,7 +131,7 @@ def main() -> None:
     print_table({"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)})
     write_results(
         "brain_injection",
-        "uv run python benchmarks/brain_injection.py",
+        f"uv run python benchmarks/brain_injection.py --seed {options.seed}",
         {what: value for what, value in measured.items() if what.endswith("accepted")},
         {"seed": options.seed, "as_it_is": as_it_is, "rows": rows},
         [{"what": what, "measured": value} for what, value in measured.items()],

@@ -61,7 +61,7 @@ def main() -> None:
     print_table({"wall time, s": round(time.perf_counter() - start), "peak memory, MB": round(peak_memory_mb() or 0)})
     write_results(
         "gel_injection",
-        "uv run python benchmarks/gel_injection.py",
+        f"uv run python benchmarks/gel_injection.py --seed {options.seed} --n {options.n}",
         {
             f"real gel, clusters of {pg:g} pg put in: found (MRI-PDQ: {peer} %)": ", ".join(
                 f"{100 * row['recall']:.0f} % ({row['way']})" for row in rows if row["pg"] == pg

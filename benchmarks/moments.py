@@ -66,7 +66,9 @@ def main() -> None:
     }
     details = [{"what": what, "measured": value} for what, value in measured.items()]
     everything = {"seed": options.seed, "rows": rows}
-    write_results("moments", "uv run python benchmarks/moments.py", measured, everything, details)
+    write_results(
+        "moments", f"uv run python benchmarks/moments.py --seed {options.seed}", measured, everything, details
+    )
 
 
 def measure_scan(gel: Scan, spread: str, rng: np.random.Generator, found: dict[str, list[NDArray[np.float64]]]) -> None:
